@@ -1,0 +1,1 @@
+//! The daemon's Unix-socket API: questions, answers, server and client.

@@ -1,0 +1,171 @@
+//! The worker's packet memory: one allocation, addressed by [`Piece`]s.
+//!
+//! A batch of packets is read into slots; headers that a packet gains on its way are written into
+//! the header area behind them; what leaves is a list of pieces that the kernel gathers. Nothing
+//! here outlives its batch: the next read overwrites it.
+
+/// Room in front of each slot for headers that a packet gains in place.
+pub const HEADROOM: usize = 128;
+
+/// The largest packet or datagram that a slot takes: what IP can carry, and the link headers.
+pub const SLOT_SIZE: usize = 65_536 + 64;
+
+/// Room for the headers of one batch. One GSO packet of 64 KiB in segments of 64 bytes fits.
+pub const HEADER_AREA: usize = 256 * 1024;
+
+const STRIDE: usize = (HEADROOM + SLOT_SIZE).next_multiple_of(64);
+const _: () = assert!(STRIDE * 1024 + HEADER_AREA < u32::MAX as usize);
+
+/// A range of bytes in a [`Memory`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Piece {
+    /// First byte.
+    pub start: u32,
+    /// Length in bytes.
+    pub len: u32,
+}
+
+impl Piece {
+    /// Gives the part that begins `offset` bytes in, `len` bytes long.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the part is not inside the piece.
+    pub fn part(self, offset: usize, len: usize) -> Self {
+        assert!(offset + len <= self.len as usize, "part of a piece lies inside it");
+        Self { start: self.start + offset as u32, len: len as u32 }
+    }
+
+    /// Gives what remains after the first `offset` bytes.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the piece is shorter than that.
+    pub fn skip(self, offset: usize) -> Self {
+        self.part(offset, self.len as usize - offset)
+    }
+
+    /// Gives the piece made longer at its front; the caller owns the bytes there (headroom).
+    pub fn extend_front(self, by: usize) -> Self {
+        Self { start: self.start - by as u32, len: self.len + by as u32 }
+    }
+
+    /// Whether `next` begins where this piece ends.
+    pub fn touches(self, next: Self) -> bool {
+        self.start + self.len == next.start
+    }
+
+    fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..self.start as usize + self.len as usize
+    }
+}
+
+/// Packet slots and a header area in one allocation, touched only as far as it is used.
+pub struct Memory {
+    bytes: Box<[u8]>,
+    slots: usize,
+    header_start: usize,
+    header_end: usize,
+}
+
+impl Memory {
+    /// Makes a memory with `slots` packet slots.
+    ///
+    /// # Panics
+    ///
+    /// Panics for more than 1024 slots.
+    pub fn new(slots: usize) -> Self {
+        assert!(slots <= 1024, "a piece addresses 32 bits");
+        let header_start = slots * STRIDE;
+        Self {
+            bytes: vec![0; header_start + HEADER_AREA].into_boxed_slice(),
+            slots,
+            header_start,
+            header_end: header_start,
+        }
+    }
+
+    /// Gives the number of slots.
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Gives the whole of a slot behind its headroom, to read into.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no such slot.
+    pub fn slot(&self, index: usize) -> Piece {
+        assert!(index < self.slots, "slot {index} of {}", self.slots);
+        Piece { start: (index * STRIDE + HEADROOM) as u32, len: SLOT_SIZE as u32 }
+    }
+
+    /// Gives the bytes of a piece.
+    pub fn bytes(&self, piece: Piece) -> &[u8] {
+        &self.bytes[piece.range()]
+    }
+
+    /// Gives the bytes of a piece to change.
+    pub fn bytes_mut(&mut self, piece: Piece) -> &mut [u8] {
+        &mut self.bytes[piece.range()]
+    }
+
+    /// Takes `len` bytes from the header area; `None` when it is used up.
+    pub fn take_header(&mut self, len: usize) -> Option<Piece> {
+        if self.header_room() < len {
+            return None;
+        }
+        let piece = Piece { start: self.header_end as u32, len: len as u32 };
+        self.header_end += len;
+        Some(piece)
+    }
+
+    /// Gives a header piece and the bytes of another, to build one from the other.
+    ///
+    /// # Panics
+    ///
+    /// Panics unless `header` came from [`Memory::take_header`] and `source` lies in a slot.
+    pub fn header_and_source(&mut self, header: Piece, source: Piece) -> (&mut [u8], &[u8]) {
+        let (slots, headers) = self.bytes.split_at_mut(self.header_start);
+        let start = header.start as usize - self.header_start;
+        (&mut headers[start..start + header.len as usize], &slots[source.range()])
+    }
+
+    /// Gives the bytes that the header area still has.
+    pub fn header_room(&self) -> usize {
+        self.bytes.len() - self.header_end
+    }
+
+    /// Forgets all headers, at the end of a batch.
+    pub fn reset_headers(&mut self) {
+        self.header_end = self.header_start;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_area_ends_with_none_and_starts_again() {
+        let mut memory = Memory::new(1);
+        let first = memory.take_header(HEADER_AREA - 10).unwrap();
+        assert_eq!(memory.take_header(11), None);
+        assert!(first.touches(memory.take_header(10).unwrap()));
+        memory.reset_headers();
+        assert_eq!(memory.take_header(4).unwrap().start, first.start);
+    }
+
+    #[test]
+    fn slots_have_headroom_and_do_not_overlap() {
+        let mut memory = Memory::new(3);
+        for index in 0..3 {
+            let slot = memory.slot(index).extend_front(HEADROOM);
+            memory.bytes_mut(slot).fill(index as u8 + 1);
+        }
+        for index in 0..3 {
+            let slot = memory.slot(index).extend_front(HEADROOM);
+            assert!(memory.bytes(slot).iter().all(|b| *b == index as u8 + 1));
+        }
+    }
+}

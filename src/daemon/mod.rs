@@ -1,0 +1,1 @@
+//! Start and stop order, the worker loop, signals.

@@ -1,0 +1,1 @@
+//! TUN and TAP devices with vnet_hdr, and an in-memory twin.

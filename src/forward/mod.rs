@@ -1,0 +1,1 @@
+//! Where a packet goes: learned table, routes, flood. Pure.

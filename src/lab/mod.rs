@@ -1,0 +1,1 @@
+//! Hosts made for a demonstration, a test or a measurement: network namespaces without names.

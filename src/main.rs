@@ -1,0 +1,3 @@
+//! The `tunctl` program: everything is in the library.
+
+fn main() {}

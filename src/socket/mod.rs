@@ -1,0 +1,1 @@
+//! Underlay UDP sockets with GSO and GRO, and an in-memory twin.

@@ -1,0 +1,1 @@
+//! How a packet crosses the underlay: encapsulation and overhead. Pure.
