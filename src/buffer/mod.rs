@@ -131,6 +131,27 @@ impl Memory {
         (&mut headers[start..start + header.len as usize], &slots[source.range()])
     }
 
+    /// Copies `len` bytes, `offset` into what the pieces hold together, to the front of `target`.
+    /// Returns what was written: less than `len` where the pieces end before.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `target` is shorter than `len`.
+    pub fn gather(&mut self, pieces: &[Piece], offset: usize, len: usize, target: Piece) -> Piece {
+        assert!(len <= target.len as usize, "the target takes what is gathered");
+        let mut skip = offset;
+        let mut done = 0;
+        for piece in pieces {
+            let range = piece.range();
+            let from = range.start + skip.min(range.len());
+            skip = skip.saturating_sub(range.len());
+            let count = (range.end - from).min(len - done);
+            self.bytes.copy_within(from..from + count, target.start as usize + done);
+            done += count;
+        }
+        target.part(0, done)
+    }
+
     /// Gives the bytes that the header area still has.
     pub fn header_room(&self) -> usize {
         self.bytes.len() - self.header_end
@@ -154,6 +175,19 @@ mod tests {
         assert!(first.touches(memory.take_header(10).unwrap()));
         memory.reset_headers();
         assert_eq!(memory.take_header(4).unwrap().start, first.start);
+    }
+
+    #[test]
+    fn gathering_takes_a_range_across_pieces() {
+        let mut memory = Memory::new(2);
+        let source = memory.slot(0).part(0, 10);
+        memory.bytes_mut(source).copy_from_slice(b"abcdefghij");
+        let pieces = [source.part(0, 3), source.part(5, 4)];
+        let slot = memory.slot(1);
+        let gathered = memory.gather(&pieces, 2, 3, slot);
+        assert_eq!(memory.bytes(gathered), b"cfg");
+        let gathered = memory.gather(&pieces, 5, 100, slot);
+        assert_eq!(memory.bytes(gathered), b"hi");
     }
 
     #[test]
