@@ -1,0 +1,329 @@
+//! Packets of one batch, merged into as few device writes as may be (GRO).
+//!
+//! 1. A packet is looked at alone: is it of a kind that merges, and is its checksum right?
+//! 2. The open chain of its flow is looked up: the last used first, then a small table.
+//! 3. It extends the chain if their headers agree; otherwise it ends it and begins the next.
+//! 4. At the end of the batch every chain becomes one write, in the order of their first packets.
+//!
+//! Only the newest chain of a flow is ever extended, so a flow's packets keep their order. What
+//! does not merge is written as it came, byte for byte.
+
+mod chain;
+
+use std::ops::Range;
+
+use super::{Gso, VnetHeader};
+use crate::buffer::{Memory, Piece};
+use crate::frame::checksum::{Check, looks_partial, verify_transport};
+use crate::frame::{Headers, L4, Layer};
+use crate::peer::NetworkId;
+use chain::{Candidate, Chain};
+
+/// Flows whose chains are open at the same time; the one that was opened first makes room.
+const OPEN_MAX: usize = 16;
+
+/// Pieces of one write; the kernel takes 1024 (UIO_MAXIOV), and the vnet_hdr is one.
+const PIECES_MAX: usize = 512;
+const _: () = assert!(PIECES_MAX < 1024);
+
+/// No chain, no member.
+const NONE: u32 = u32::MAX;
+
+/// Which protocols are merged: what the device takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coalesce {
+    /// TCP, if the device has TSO.
+    pub tcp: bool,
+    /// UDP, if the device has USO.
+    pub udp: bool,
+}
+
+/// One write to a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceWrite {
+    /// The header that goes in front.
+    pub vnet: VnetHeader,
+    /// The pieces to gather: positions in the batch's list. Fewer than 1000.
+    pub pieces: Range<u32>,
+    /// Length of all pieces together, bytes.
+    pub len: u32,
+    /// Packets of the wire that are in it.
+    pub packets: u32,
+    /// The network whose device it is for.
+    pub network: NetworkId,
+}
+
+/// Merges the packets of one network, batch by batch.
+pub struct Coalescer {
+    enabled: Coalesce,
+    network: NetworkId,
+    /// In order of arrival of their first packets.
+    chains: Vec<Chain>,
+    /// Payload of packets behind each chain's first.
+    members: Vec<Member>,
+    open: Open,
+}
+
+/// A payload in a chain, and the next one.
+struct Member {
+    piece: Piece,
+    next: u32,
+}
+
+impl Coalescer {
+    /// Makes one for a network.
+    pub fn new(enabled: Coalesce, network: NetworkId) -> Self {
+        Self { enabled, network, chains: Vec::new(), members: Vec::new(), open: Open::default() }
+    }
+
+    /// Changes what is merged, for when the kernel refuses it; between batches.
+    pub fn enable(&mut self, enabled: Coalesce) {
+        self.enabled = enabled;
+    }
+
+    /// Whether the device takes GSO packets of this kind.
+    pub fn takes(&self, gso: Gso) -> bool {
+        match gso {
+            Gso::None => true,
+            Gso::Tcp { .. } => self.enabled.tcp,
+            Gso::Udp { .. } => self.enabled.udp,
+        }
+    }
+
+    /// Takes a frame or packet. The bytes must stay where they are until [`Coalescer::finish`].
+    ///
+    /// Gives what its checksum said: [`Check::Absent`] also if it was not looked at, because this
+    /// protocol is not merged.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `headers` were not made from the bytes of `piece`.
+    #[inline]
+    pub fn push(
+        &mut self,
+        memory: &mut Memory,
+        piece: Piece,
+        headers: &Headers,
+        layer: Layer,
+    ) -> Check {
+        debug_assert_eq!(headers.link.is_some(), layer == Layer::L2, "layer of the headers");
+        let bytes = memory.bytes(piece);
+        let check = self.check(bytes, headers);
+        if let Some(candidate) = self.candidate(bytes, headers, check) {
+            self.merge(memory, piece, headers, &candidate);
+            return check;
+        }
+        self.push_single(piece, headers, check);
+        check
+    }
+
+    /// Takes a frame or packet whose bytes also go elsewhere: it is not merged, because that
+    /// changes headers. Gives what [`Coalescer::push`] does.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `headers` were not made from the bytes of `piece`.
+    pub fn push_alone(&mut self, memory: &Memory, piece: Piece, headers: &Headers) -> Check {
+        let check = self.check(memory.bytes(piece), headers);
+        self.push_single(piece, headers, check);
+        check
+    }
+
+    /// Takes a received GSO packet with a partial checksum: one write of its own.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `headers` were not made from the bytes of `piece`.
+    pub fn push_super(
+        &mut self,
+        _memory: &mut Memory,
+        piece: Piece,
+        headers: &Headers,
+        layer: Layer,
+        gso: Gso,
+    ) {
+        debug_assert_eq!(headers.link.is_some(), layer == Layer::L2, "layer of the headers");
+        self.close_flow(headers);
+        let payload = headers.end_at() - headers.payload_start();
+        let packets = match gso {
+            Gso::None => 1,
+            Gso::Tcp { size } | Gso::Udp { size } => payload.div_ceil(usize::from(size).max(1)),
+        };
+        let vnet = VnetHeader::of(headers, gso);
+        self.chains.push(Chain::single(piece, vnet, packets.max(1) as u32));
+    }
+
+    /// Gives all writes of the batch, and begins the next.
+    ///
+    /// The headers of merged packets are changed in place: their lengths, IPv4 checksum, TCP push
+    /// and window, and the transport checksum, which becomes partial.
+    pub fn finish(
+        &mut self,
+        memory: &mut Memory,
+        writes: &mut Vec<DeviceWrite>,
+        pieces: &mut Vec<Piece>,
+    ) {
+        for chain in &self.chains {
+            let start = pieces.len() as u32;
+            pieces.push(chain.seed);
+            let mut member = chain.first_member;
+            while let Some(Member { piece, next }) = self.members.get(member as usize) {
+                push_joined(pieces, *piece);
+                member = *next;
+            }
+            let vnet = chain.seal(memory.bytes_mut(chain.seed));
+            writes.push(DeviceWrite {
+                vnet,
+                pieces: start..pieces.len() as u32,
+                len: chain.len,
+                packets: chain.packets,
+                network: self.network,
+            });
+        }
+        self.chains.clear();
+        self.members.clear();
+        self.open.clear();
+    }
+
+    fn push_single(&mut self, piece: Piece, headers: &Headers, check: Check) {
+        if !is_pure_ack(headers) {
+            self.close_flow(headers);
+        }
+        let vnet = match check {
+            Check::Partial => VnetHeader::of(headers, Gso::None),
+            Check::Valid | Check::Invalid | Check::Absent => VnetHeader::default(),
+        };
+        self.chains.push(Chain::single(piece, vnet, 1));
+    }
+
+    fn check(&self, bytes: &[u8], headers: &Headers) -> Check {
+        let is_merged = match headers.l4 {
+            L4::Tcp { .. } => self.enabled.tcp,
+            L4::Udp { .. } => self.enabled.udp,
+            L4::Icmp4 { .. } | L4::Icmp6 { .. } | L4::Other(_) | L4::None => return Check::Absent,
+        };
+        if is_merged || looks_partial(bytes, headers) {
+            verify_transport(bytes, headers)
+        } else {
+            Check::Absent
+        }
+    }
+
+    fn candidate(&self, bytes: &[u8], headers: &Headers, check: Check) -> Option<Candidate> {
+        let is_enabled = match headers.l4 {
+            L4::Tcp { .. } => self.enabled.tcp,
+            L4::Udp { .. } => self.enabled.udp,
+            L4::Icmp4 { .. } | L4::Icmp6 { .. } | L4::Other(_) | L4::None => false,
+        };
+        if is_enabled && check == Check::Valid { Candidate::new(bytes, headers) } else { None }
+    }
+
+    #[inline]
+    fn merge(&mut self, memory: &Memory, piece: Piece, headers: &Headers, packet: &Candidate) {
+        let hash = headers.flow_hash();
+        if let Some(index) = self.open.find(hash) {
+            let chain = &mut self.chains[index as usize];
+            if chain.accepts(memory, piece, packet) {
+                let member = self.members.len() as u32;
+                self.members.push(Member { piece: piece.skip(packet.payload_start()), next: NONE });
+                match self.members.get_mut(chain.last_member as usize) {
+                    Some(last) => last.next = member,
+                    None => chain.first_member = member,
+                }
+                chain.last_member = member;
+                chain.extend(packet);
+                if chain.is_full() {
+                    self.open.remove(hash);
+                }
+                return;
+            }
+            self.open.remove(hash);
+        }
+        let chain = Chain::seed(piece, headers, packet);
+        if !chain.is_full() {
+            self.open.insert(hash, self.chains.len() as u32);
+        }
+        self.chains.push(chain);
+    }
+
+    /// Ends the chain of a packet's flow: what comes next must not get in front of the packet.
+    fn close_flow(&mut self, headers: &Headers) {
+        if headers.is_fragment() {
+            // cold: no ports, so it may belong to any
+            self.open.clear();
+        } else {
+            self.open.remove(headers.flow_hash());
+        }
+    }
+}
+
+/// Whether it is an acknowledgement without data: it may be overtaken by data of its flow.
+fn is_pure_ack(headers: &Headers) -> bool {
+    matches!(headers.l4, L4::Tcp { flags, .. } if chain::is_plain_ack(flags))
+        && headers.payload_start() == headers.end_at()
+}
+
+/// Adds a piece, as a longer last one where it begins at the end of that.
+fn push_joined(pieces: &mut Vec<Piece>, piece: Piece) {
+    match pieces.last_mut() {
+        Some(last) if last.touches(piece) => last.len += piece.len,
+        _ => pieces.push(piece),
+    }
+}
+
+/// The open chains by the hash of their flow.
+///
+/// Two flows with one hash end each other's chains; they never merge, because
+/// [`Chain::accepts`] compares the headers.
+struct Open {
+    hashes: [u32; OPEN_MAX],
+    chains: [u32; OPEN_MAX],
+    /// The entry used last.
+    last: usize,
+    /// The entry to be given up next, if all are in use.
+    oldest: usize,
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        Self { hashes: [0; OPEN_MAX], chains: [NONE; OPEN_MAX], last: 0, oldest: 0 }
+    }
+}
+
+impl Open {
+    #[inline]
+    fn find(&mut self, hash: u32) -> Option<u32> {
+        if self.hashes[self.last] != hash || self.chains[self.last] == NONE {
+            self.last = self.position(hash)?;
+        }
+        Some(self.chains[self.last])
+    }
+
+    fn position(&self, hash: u32) -> Option<usize> {
+        (0..OPEN_MAX).find(|at| self.hashes[*at] == hash && self.chains[*at] != NONE)
+    }
+
+    fn insert(&mut self, hash: u32, chain: u32) {
+        let free = self.chains.iter().position(|chain| *chain == NONE);
+        let at = free.unwrap_or_else(|| {
+            self.oldest = (self.oldest + 1) % OPEN_MAX;
+            self.oldest
+        });
+        self.hashes[at] = hash;
+        self.chains[at] = chain;
+        self.last = at;
+    }
+
+    fn remove(&mut self, hash: u32) {
+        if let Some(at) = self.position(hash) {
+            self.chains[at] = NONE;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.chains = [NONE; OPEN_MAX];
+    }
+}
+
+#[cfg(test)]
+mod tests;
