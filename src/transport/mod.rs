@@ -2,10 +2,13 @@
 //!
 //! This room builds and reads outer headers. It never opens a socket and never looks at tables.
 
+pub mod overhead;
+
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use crate::buffer::Piece;
+use crate::frame::Layer;
 use crate::peer::{NetworkId, PeerId};
 
 /// The UDP port, and with it the format, on which a datagram arrived.
@@ -60,4 +63,24 @@ pub struct Transmit {
     pub peer: PeerId,
     /// The network that the packets belong to.
     pub network: NetworkId,
+    /// The peer that the packets came from, where they are relayed; none if from our own device.
+    pub relayed_from: Option<PeerId>,
+}
+
+impl Carrier {
+    /// Gives the format that carries frames or packets.
+    pub const fn of(layer: Layer) -> Self {
+        match layer {
+            Layer::L2 => Self::Vxlan,
+            Layer::L3 => Self::VxlanGpe,
+        }
+    }
+
+    /// Gives what the format carries.
+    pub const fn layer(self) -> Layer {
+        match self {
+            Self::Vxlan => Layer::L2,
+            Self::VxlanGpe => Layer::L3,
+        }
+    }
 }

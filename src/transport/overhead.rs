@@ -1,0 +1,84 @@
+//! The overhead table: what each way of crossing adds to a packet.
+
+use std::net::IpAddr;
+
+/// UDP header, RFC 768.
+const UDP: u16 = 8;
+/// VXLAN or VXLAN-GPE header, RFC 7348 section 5.
+const VXLAN: u16 = 8;
+/// Ethernet header of a frame without a VLAN tag.
+pub const ETHERNET: u16 = 14;
+
+/// The smallest outer MTU that is believed: what IPv6 demands of every link (RFC 8200 section 5),
+/// and for IPv4 the 576 bytes that every host takes (RFC 791).
+pub const fn smallest_path_mtu(to: IpAddr) -> u16 {
+    match to {
+        IpAddr::V4(_) => 576,
+        IpAddr::V6(_) => 1280,
+    }
+}
+
+/// Bytes in front of the inner frame or packet, from the outer IP header on.
+pub const fn outer_len(to: IpAddr) -> u16 {
+    let ip = match to {
+        IpAddr::V4(_) => 20,
+        IpAddr::V6(_) => 40,
+    };
+    ip + UDP + VXLAN
+}
+
+/// The largest inner frame or packet that crosses a path in one datagram.
+pub const fn inner_max(to: IpAddr, path_mtu: u16) -> u16 {
+    path_mtu.saturating_sub(outer_len(to))
+}
+
+/// The largest inner IP packet: an untagged frame has its Ethernet header inside.
+pub const fn network_mtu(to: IpAddr, path_mtu: u16, is_frame: bool) -> u16 {
+    inner_max(to, path_mtu).saturating_sub(if is_frame { ETHERNET } else { 0 })
+}
+
+/// Sizes that real paths have (RFC 1191 section 7.1, and those of tunnels), largest first.
+const PLATEAUS: [u16; 14] =
+    [9000, 8166, 4352, 2002, 1500, 1492, 1480, 1450, 1420, 1400, 1350, 1280, 1006, 576];
+
+/// What to believe of a path that refused a datagram with `refused` bytes of UDP payload: the next
+/// size below it.
+pub fn smaller_path_mtu(to: IpAddr, refused: u32) -> u16 {
+    let size = refused + u32::from(outer_len(to) - VXLAN);
+    let plateau = PLATEAUS.into_iter().find(|plateau| u32::from(*plateau) < size);
+    plateau.unwrap_or(0).max(smallest_path_mtu(to))
+}
+
+/// The segments of a GSO packet that still fit into one send: a device that hands over no more
+/// saves a second, short send for each.
+pub const fn run_segments(network_mtu: u16) -> u32 {
+    (65_535 - 20 - UDP as u32) / (network_mtu as u32 + VXLAN as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    #[test]
+    fn overhead_over_ethernet_is_what_the_documentation_says() {
+        let v4 = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        assert_eq!(network_mtu(v4, 1500, true), 1450);
+        assert_eq!(network_mtu(v4, 1500, false), 1464);
+        assert_eq!(network_mtu(v6, 1500, true), 1430);
+        assert_eq!(network_mtu(v6, 1500, false), 1444);
+    }
+
+    #[test]
+    fn a_path_that_refused_a_size_is_smaller_than_it() {
+        let v4 = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        assert_eq!(smaller_path_mtu(v4, 1472), 1492);
+        assert_eq!(smaller_path_mtu(v4, 1472 - 8), 1480);
+        assert_eq!(smaller_path_mtu(v6, 1452), 1492);
+        assert_eq!(smaller_path_mtu(v4, 100), 576);
+        assert_eq!(smaller_path_mtu(v6, 1232), 1280);
+    }
+}
