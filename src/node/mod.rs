@@ -1,1 +1,171 @@
 //! A whole node as a state machine: device to underlay and underlay to device. Pure.
+//!
+//! Bytes and `now` go in by `handle_*`; what to send and to write comes out as an [`Output`]. The
+//! node opens nothing, reads no clock and keeps no packet: its owner flushes the output before the
+//! memory is used again. So whole networks of nodes run in one test, in virtual time.
+//!
+//! Read `outbound.rs` and `inbound.rs`: one file per direction, each from top to bottom.
+
+mod answer;
+mod carry;
+mod deliver;
+mod forwarding;
+mod guard;
+mod inbound;
+mod network;
+mod outbound;
+mod output;
+mod peers;
+mod resend;
+mod settings;
+
+use std::time::{Duration, Instant};
+
+use crate::buffer::{Memory, Piece};
+use crate::drops::{DropCounters, DropReason};
+use crate::forward::Place;
+use crate::peer::{NetworkId, PeerId};
+
+pub use forwarding::Forwarding;
+use guard::OwnEndpoints;
+pub use network::Network;
+use network::Networks;
+pub use output::Output;
+pub use peers::Peer;
+use peers::Peers;
+pub use settings::{NetworkSettings, NodeSettings, PeerSettings};
+
+/// Slots of the tables that one tick looks at, so that ageing never holds up a packet.
+const SWEEP_ENTRIES: usize = 16_384;
+
+/// One node of the overlay.
+pub struct Node {
+    networks: Networks,
+    peers: Peers,
+    own_endpoints: OwnEndpoints,
+    copy_dscp: bool,
+    drops: DropCounters,
+    /// The segments of the packet in hand: header and payload.
+    segments: Vec<(Piece, Piece)>,
+}
+
+/// Packets and their bytes, as the inner side counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Packets; a GSO packet counts as its segments.
+    pub packets: u64,
+    /// Bytes of frames or packets; a GSO packet counts its headers once.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    fn take_back(&mut self, bytes: usize) {
+        self.packets = self.packets.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes as u64);
+    }
+
+    fn count(&mut self, packets: u64, bytes: usize) {
+        self.packets += packets;
+        self.bytes += bytes as u64;
+    }
+}
+
+impl Node {
+    /// How often [`Node::handle_tick`] wants to be called.
+    pub const TICK: Duration = Duration::from_millis(100);
+
+    /// Makes a node of settings that are already checked.
+    pub fn new(settings: NodeSettings, now: Instant) -> Self {
+        let peers = Peers::new(&settings);
+        Self {
+            own_endpoints: OwnEndpoints::new(&settings),
+            copy_dscp: settings.copy_dscp,
+            networks: Networks::new(settings, &peers, now),
+            peers,
+            drops: DropCounters::default(),
+            segments: Vec::new(),
+        }
+    }
+
+    /// Ages the tables, a part at each call.
+    pub fn handle_tick(&mut self, now: Instant) {
+        let budget = SWEEP_ENTRIES / self.networks.len().max(1);
+        for network in self.networks.iter_mut() {
+            network.forwarding.sweep(now, budget.max(1));
+        }
+    }
+
+    /// Ends a batch from the underlay: what was being merged becomes writes.
+    pub fn finish_batch(&mut self, memory: &mut Memory, out: &mut Output) {
+        for network in self.networks.iter_mut() {
+            network.finish(memory, out);
+        }
+    }
+
+    /// Takes note of a peer's path MTU, bytes of the outer IP packet.
+    pub fn handle_path_mtu(&mut self, peer: PeerId, path_mtu: u16) {
+        if let Some(peer) = self.peers.live_mut(peer) {
+            peer.learn_path_mtu(path_mtu);
+        }
+    }
+
+    /// Writes what arrives one by one from now on: the kernel refused a merged packet.
+    pub fn stop_coalescing(&mut self, network: NetworkId) {
+        if let Some(network) = self.networks.at_mut(network) {
+            network.stop_coalescing();
+        }
+    }
+
+    /// Counts packets that the owner could not send or write.
+    pub fn count_drop(
+        &mut self,
+        network: Option<NetworkId>,
+        peer: Option<PeerId>,
+        reason: DropReason,
+        packets: u64,
+    ) {
+        self.drops.count(reason, packets);
+        if let Some(network) = network.and_then(|id| self.networks.at_mut(id)) {
+            network.drops.count(reason, packets);
+        }
+        if let Some(peer) = peer.and_then(|id| self.peers.live_mut(id)) {
+            peer.drops.count(reason, packets);
+        }
+    }
+
+    /// Gives all drops: also those that belong to no network and no peer.
+    pub fn drops(&self) -> &DropCounters {
+        &self.drops
+    }
+
+    /// Gives the networks, in the order of their ids.
+    pub fn networks(&self) -> impl Iterator<Item = &Network> {
+        self.networks.iter()
+    }
+
+    /// Gives one network.
+    pub fn network(&self, id: NetworkId) -> Option<&Network> {
+        self.networks.at(id)
+    }
+
+    /// Gives the peers with their ids.
+    pub fn peers(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
+        self.peers.iter()
+    }
+
+    /// Gives one peer, unless it was removed.
+    pub fn peer(&self, id: PeerId) -> Option<&Peer> {
+        self.peers.live(id)
+    }
+
+    /// Names a place as users see it.
+    pub fn place_name(&self, place: Place) -> &str {
+        match place {
+            Place::Local => "local",
+            Place::Peer(id) => self.peers.live(id).map_or("removed", |peer| &peer.name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

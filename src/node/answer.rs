@@ -1,0 +1,139 @@
+//! Too large for the path or the network: fragments where IPv4 allows them, else an ICMP answer
+//! to where the packet came from (RFC 1191, RFC 8201). A counted drop in every other case.
+
+use std::time::Instant;
+
+use super::carry::Load;
+use super::{Node, Output};
+use crate::buffer::{Memory, Piece};
+use crate::drops::DropReason;
+use crate::forward::Ingress;
+use crate::frame::{Headers, icmp, ipv4, vxlan};
+use crate::offload::{Cut, DeviceWrite, VnetHeader};
+use crate::peer::PeerId;
+
+impl Node {
+    /// Deals with a load that does not fit into `max_packet` bytes on the way to a peer.
+    pub(super) fn too_big(
+        &mut self,
+        now: Instant,
+        load: &mut Load,
+        to: PeerId,
+        max_packet: usize,
+        memory: &mut Memory,
+        out: &mut Output,
+    ) -> Result<(), DropReason> {
+        if self.fragment(load, to, max_packet, memory, out) {
+            return Ok(());
+        }
+        // The answer comes from the destination's address, and whoever gets it learns that the
+        // destination is over here. Of a flood nobody knows that.
+        let network = self.networks.at(load.network).ok_or(DropReason::UnknownVni)?;
+        if network.forwarding.is_at(&load.headers, to, now) {
+            self.answer_too_big(now, load, max_packet, memory, out);
+        }
+        Err(DropReason::TooBig)
+    }
+
+    /// Sends the load in fragments; false where it cannot be fragmented.
+    fn fragment(
+        &mut self,
+        load: &mut Load,
+        to: PeerId,
+        max_packet: usize,
+        memory: &mut Memory,
+        out: &mut Output,
+    ) -> bool {
+        let Some(network) = self.networks.at(load.network) else { return false };
+        let vxlan = network.vxlan_header(&load.headers);
+        let Some(way) = self.way(load, to) else { return false };
+        let (bytes, headers) = (memory.bytes_mut(load.packet), &load.headers);
+        let Some(plan) = ipv4::Fragments::plan(bytes, headers, max_packet) else { return false };
+        // The checksum covers all fragments, so it is completed before.
+        let whole = Cut::plan(bytes, headers, load.vnet, usize::MAX);
+        let Some(whole) = whole.ok().filter(|whole| whole.header_len() == 0) else { return false };
+        whole.finish_in_place(bytes);
+        load.vnet = VnetHeader::default();
+        let head_len = vxlan.len() + plan.header_len();
+        if memory.header_room() < head_len * plan.count() {
+            return false;
+        }
+        for index in 0..plan.count() {
+            let Some(head) = memory.take_header(head_len) else { return false };
+            let (bytes, original) = memory.header_and_source(head, load.packet);
+            bytes[..vxlan.len()].copy_from_slice(&vxlan);
+            let payload = plan.fragment(index, original, &mut bytes[vxlan.len()..]);
+            out.send(&way, head, load.packet.part(payload.start, payload.len()));
+        }
+        if let Some(peer) = self.peers.live_mut(to) {
+            peer.sent.count(plan.count() as u64, load.packet.len as usize);
+        }
+        true
+    }
+
+    /// Builds the ICMP error and sends it back to the side that the load came from, as often as
+    /// the network answers.
+    fn answer_too_big(
+        &mut self,
+        now: Instant,
+        load: &Load,
+        max_packet: usize,
+        memory: &mut Memory,
+        out: &mut Output,
+    ) {
+        let Some(room) = memory.take_header(vxlan::HEADER_LEN + icmp::LEN_MAX) else { return };
+        let body = room.skip(vxlan::HEADER_LEN);
+        let mtu = max_packet.saturating_sub(load.headers.l3_at());
+        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+        let (bytes, original) = memory.header_and_source(body, load.packet);
+        let Some(len) = icmp::too_big(original, &load.headers, mtu, bytes) else { return };
+        let answer = body.part(0, len);
+        let Some(network) = self.networks.at_mut(load.network) else { return };
+        if !network.answers.take(1, now) {
+            return;
+        }
+        match load.ingress {
+            Ingress::Device => self.answer_to_device(load, answer, out),
+            Ingress::Peer(peer) => self.answer_to_peer(load, peer, answer, memory, out),
+        }
+    }
+
+    fn answer_to_device(&mut self, load: &Load, answer: Piece, out: &mut Output) {
+        let first = out.pieces.len() as u32;
+        out.pieces.push(answer);
+        out.writes.push(DeviceWrite {
+            vnet: VnetHeader::default(),
+            pieces: first..first + 1,
+            len: answer.len,
+            packets: 1,
+            network: load.network,
+        });
+    }
+
+    fn answer_to_peer(
+        &mut self,
+        load: &Load,
+        peer: PeerId,
+        answer: Piece,
+        memory: &mut Memory,
+        out: &mut Output,
+    ) {
+        let Some(network) = self.networks.at(load.network) else { return };
+        let Ok(headers) = Headers::parse(memory.bytes(answer), network.layer) else { return };
+        let vxlan = network.vxlan_header(&headers);
+        let head = answer.extend_front(vxlan.len()).part(0, vxlan.len());
+        memory.bytes_mut(head).copy_from_slice(&vxlan);
+        let load = Load {
+            network: load.network,
+            packet: answer,
+            headers,
+            vnet: VnetHeader::default(),
+            ingress: Ingress::Device,
+        };
+        let Some(way) = self.way(&load, peer) else { return };
+        out.send(&way, head, answer);
+        if let Some(peer) = self.peers.live_mut(peer) {
+            peer.sent.count(1, answer.len as usize);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Cut, encapsulate and queue: the half of the way that leads to the underlay. Packets from our
+//! own device come through here, and those that this node relays from peer to peer.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::output::Way;
+use super::{Network, Node, Output, Peer};
+use crate::buffer::{Memory, Piece};
+use crate::drops::DropReason;
+use crate::forward::{Ingress, Verdict};
+use crate::frame::checksum::{self, Check};
+use crate::frame::{Headers, L4, ecn, tcp, vxlan};
+use crate::offload::{Cut, CutError, Gso, VnetHeader};
+use crate::peer::{NetworkId, PeerId};
+
+/// A packet on its way to the underlay. In front of it are 8 bytes that may be overwritten.
+pub(super) struct Load {
+    pub(super) network: NetworkId,
+    pub(super) packet: Piece,
+    pub(super) headers: Headers,
+    pub(super) vnet: VnetHeader,
+    pub(super) ingress: Ingress,
+}
+
+impl Load {
+    /// Wire packets that it would have been cut into, for the counters.
+    fn packets(&self) -> u64 {
+        let gso = self.vnet.gso().unwrap_or(Gso::None);
+        gso.packets(&self.headers)
+    }
+}
+
+impl Node {
+    /// Sends a load where the verdict says. What belongs to our own device is left to the caller.
+    ///
+    /// # Errors
+    ///
+    /// Returns why there is no peer to send it to. What fails on the way to a peer is counted here,
+    /// with the peer.
+    pub(super) fn carry(
+        &mut self,
+        now: Instant,
+        load: &mut Load,
+        verdict: Verdict,
+        memory: &mut Memory,
+        out: &mut Output,
+    ) -> Result<(), DropReason> {
+        // What the segments in hand were cut for.
+        let mut cut_for = None;
+        match verdict {
+            Verdict::Drop(reason) => Err(reason),
+            Verdict::Device => Ok(()),
+            Verdict::Peer(peer) => {
+                self.carry_or_count(now, load, peer, &mut cut_for, memory, out);
+                Ok(())
+            }
+            Verdict::Flood { .. } => {
+                for index in 0.. {
+                    let network = self.networks.at(load.network).ok_or(DropReason::UnknownVni)?;
+                    let Some(&peer) = network.forwarding.peers().get(index) else { break };
+                    if load.ingress != Ingress::Peer(peer) {
+                        self.carry_or_count(now, load, peer, &mut cut_for, memory, out);
+                    }
+                }
+                Ok(())
+            }
+            Verdict::FloodShared(prefix) => {
+                for index in 0.. {
+                    let network = self.networks.at(load.network).ok_or(DropReason::UnknownVni)?;
+                    let sharing = network.forwarding.sharing(prefix);
+                    let Some(&peer) = sharing.get(index) else { break };
+                    if load.ingress != Ingress::Peer(peer) {
+                        self.carry_or_count(now, load, peer, &mut cut_for, memory, out);
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// One copy, which may be of a flood: a peer that cannot be reached does not stop the others.
+    fn carry_or_count(
+        &mut self,
+        now: Instant,
+        load: &mut Load,
+        peer: PeerId,
+        cut_for: &mut Option<usize>,
+        memory: &mut Memory,
+        out: &mut Output,
+    ) {
+        if let Err(reason) = self.carry_to(now, load, peer, cut_for, memory, out) {
+            let packets = load.packets();
+            self.count_drop(Some(load.network), Some(peer), reason, packets);
+        }
+    }
+
+    fn carry_to(
+        &mut self,
+        now: Instant,
+        load: &mut Load,
+        to: PeerId,
+        cut_for: &mut Option<usize>,
+        memory: &mut Memory,
+        out: &mut Output,
+    ) -> Result<(), DropReason> {
+        let network = self.networks.at(load.network).ok_or(DropReason::UnknownVni)?;
+        let peer = self.peers.live(to).ok_or(DropReason::NoPeers)?;
+        let max_packet = max_packet(network, peer, &load.headers);
+        if network.mss_clamp {
+            let needs_checksum = load.vnet.needs_checksum();
+            clamp_mss(load.packet, &load.headers, max_packet, needs_checksum, memory);
+        }
+        // The segments are the same for every peer with the same limit.
+        if *cut_for != Some(max_packet) {
+            *cut_for = None;
+            match cut(network, load, max_packet, memory, &mut self.segments) {
+                Ok(()) => *cut_for = Some(max_packet),
+                Err(CutError::TooBig) => {
+                    return self.too_big(now, load, to, max_packet, memory, out);
+                }
+                Err(CutError::TooManySegments) => return Err(DropReason::TooManySegments),
+                Err(CutError::Malformed(reason)) => return Err(reason),
+            }
+        }
+        let way = self.way(load, to).ok_or(DropReason::NoPeers)?;
+        for &(head, body) in &self.segments {
+            out.send(&way, head, body);
+        }
+        let (packets, bytes) = (self.segments.len() as u64, load.packet.len as usize);
+        if let Some(peer) = self.peers.live_mut(to) {
+            peer.sent.count(packets, bytes);
+        }
+        Ok(())
+    }
+
+    /// The outer header's fields for a load to a peer.
+    pub(super) fn way(&self, load: &Load, to: PeerId) -> Option<Way> {
+        let network = self.networks.at(load.network)?;
+        let peer = self.peers.live(to)?;
+        Some(Way {
+            to: peer.endpoint(network.layer),
+            from: peer.local,
+            entropy: network.lanes.of(&load.headers),
+            tos: ecn::encapsulate(load.headers.tos(), self.copy_dscp),
+            peer: to,
+            network: load.network,
+            relayed_from: match load.ingress {
+                Ingress::Device => None,
+                Ingress::Peer(peer) => Some(peer),
+            },
+        })
+    }
+}
+
+/// The largest frame or packet that the network allows and the path takes.
+pub(super) fn max_packet(network: &Network, peer: &Peer, headers: &Headers) -> usize {
+    (usize::from(headers.l3_start) + usize::from(network.mtu)).min(peer.inner_max())
+}
+
+/// Cuts the load into segments, each with its VXLAN header in front.
+fn cut(
+    network: &Network,
+    load: &mut Load,
+    max_packet: usize,
+    memory: &mut Memory,
+    segments: &mut Vec<(Piece, Piece)>,
+) -> Result<(), CutError> {
+    let vxlan = network.vxlan_header(&load.headers);
+    let plan = Cut::plan(memory.bytes(load.packet), &load.headers, load.vnet, max_packet)?;
+    segments.clear();
+    if plan.header_len() == 0 {
+        plan.finish_in_place(memory.bytes_mut(load.packet));
+        load.vnet = VnetHeader::default();
+        let head = load.packet.extend_front(vxlan.len()).part(0, vxlan.len());
+        memory.bytes_mut(head).copy_from_slice(&vxlan);
+        segments.push((head, load.packet));
+        return Ok(());
+    }
+    let head_len = vxlan::HEADER_LEN + plan.header_len();
+    if memory.header_room() < head_len * plan.count() {
+        return Err(CutError::TooManySegments);
+    }
+    for index in 0..plan.count() {
+        let head = memory.take_header(head_len).ok_or(CutError::TooManySegments)?;
+        let (bytes, original) = memory.header_and_source(head, load.packet);
+        bytes[..vxlan::HEADER_LEN].copy_from_slice(&vxlan);
+        let payload = plan.segment(index, original, &mut bytes[vxlan::HEADER_LEN..]);
+        segments.push((head, load.packet.part(payload.start, payload.len())));
+    }
+    Ok(())
+}
+
+/// Lowers the MSS option of a SYN to what fits (RFC 6691: without IP and TCP options).
+///
+/// A partial checksum stays partial, also where nothing says so: a kernel peer on this machine
+/// may have left it.
+pub(super) fn clamp_mss(
+    packet: Piece,
+    headers: &Headers,
+    max_packet: usize,
+    needs_checksum: bool,
+    memory: &mut Memory,
+) {
+    let L4::Tcp { flags, .. } = headers.l4 else { return };
+    if flags & tcp::flag::SYN == 0 {
+        return;
+    }
+    // cold: once a connection.
+    let mtu = max_packet.saturating_sub(headers.l3_start.into());
+    let headers_len = match headers.source_ip() {
+        Some(IpAddr::V6(_)) => 40 + 20,
+        Some(IpAddr::V4(_)) | None => 20 + 20,
+    };
+    let max_mss = mtu.saturating_sub(headers_len) as u16;
+    let bytes = memory.bytes_mut(packet);
+    let is_partial = needs_checksum || checksum::verify_transport(bytes, headers) == Check::Partial;
+    tcp::clamp_mss(bytes, headers, max_mss, is_partial);
+}

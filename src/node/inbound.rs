@@ -1,0 +1,295 @@
+//! Underlay to device: what one receive call gave, from the datagrams to the device write.
+//!
+//! 1. Who sent it: the peer of the source address.
+//! 2. Which network: the VNI of the first header, and whether the peer is in it.
+//! 3. What is this buffer: one datagram, a run of them, or a kernel peer's GSO packet.
+//!
+//! Then for each inner packet:
+//!
+//! 4. Parse it.
+//! 5. Congestion marks: the outer header's go into the inner one (RFC 6040).
+//! 6. Never take in the tunnel itself.
+//! 7. May the peer send from this address: check, then learn, once per run of equal sources.
+//! 8. Where does it go.
+//! 9. To other peers, where this node relays: `carry.rs`.
+//! 10. To the device, by way of the coalescer.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::carry::Load;
+use super::deliver::Delivery;
+use super::{Node, Output};
+use crate::buffer::{Memory, Piece};
+use crate::drops::DropReason;
+use crate::forward::{Ingress, Verdict};
+use crate::frame::checksum;
+use crate::frame::vxlan::{self, Next};
+use crate::frame::{Headers, L4, Layer, Net, ecn, hop_limit};
+use crate::offload::{Buffer, Gso, VnetHeader, classify};
+use crate::peer::{NetworkId, PeerId, Vni};
+use crate::transport::{Carrier, Received};
+
+/// What all datagrams of one receive buffer have in common.
+struct Run {
+    peer: PeerId,
+    network: NetworkId,
+    layer: Layer,
+    tos: u8,
+    local: Option<IpAddr>,
+    /// The last packet whose source was checked and learned.
+    learned: Option<Headers>,
+    /// Wire packets that the packet in hand stands for, for the counters.
+    packets: u64,
+}
+
+impl Node {
+    /// Takes what one receive call put into a slot.
+    ///
+    /// The output points into the memory, and packets may wait in the coalescer until
+    /// [`Node::finish_batch`]: the slot must stay as it is until the output is flushed.
+    pub fn handle_received(
+        &mut self,
+        now: Instant,
+        received: &Received,
+        memory: &mut Memory,
+        out: &mut Output,
+    ) {
+        if let Err(drop) = self.inbound(now, received, memory, out) {
+            self.count_drop(drop.network, drop.peer, drop.reason, datagrams(received));
+        }
+    }
+
+    fn inbound(
+        &mut self,
+        now: Instant,
+        received: &Received,
+        memory: &mut Memory,
+        out: &mut Output,
+    ) -> Result<(), Refusal> {
+        // 1. Who sent it.
+        let refuse = |reason| Refusal { reason, network: None, peer: None };
+        if received.truncated {
+            return Err(refuse(DropReason::DatagramTruncated));
+        }
+        let peer = self.peers.by_address(received.from.ip());
+        let peer = peer.ok_or(refuse(DropReason::UnknownPeer))?;
+        // 2. Which network.
+        let refuse = |reason| Refusal { reason, network: None, peer: Some(peer) };
+        let buffer = memory.bytes(received.piece);
+        let (vni, _) = decode(buffer, received.carrier).map_err(refuse)?;
+        let id = self.networks.by_vni(received.carrier, vni);
+        let id = id.ok_or(refuse(DropReason::UnknownVni))?;
+        let network = self.networks.at(id).ok_or(refuse(DropReason::UnknownVni))?;
+        let known = self.peers.live(peer).ok_or(refuse(DropReason::UnknownPeer))?;
+        if !known.networks.contains(&id) {
+            let reason = DropReason::PeerNotInNetwork;
+            return Err(Refusal { reason, network: Some(id), peer: Some(peer) });
+        }
+        // 3. What is this buffer.
+        let layer = network.layer;
+        let (tos, local) = (received.tos, received.local.filter(|local| !local.is_multicast()));
+        let mut run = Run { peer, network: id, layer, tos, local, learned: None, packets: 1 };
+        match classify(buffer, received.stride, layer, network.mtu) {
+            Buffer::Super { gso } => {
+                self.inbound_datagram(
+                    now,
+                    &mut run,
+                    received,
+                    received.piece,
+                    vni,
+                    gso,
+                    memory,
+                    out,
+                );
+            }
+            Buffer::Unclear => {
+                return Err(Refusal {
+                    reason: DropReason::Malformed,
+                    network: Some(id),
+                    peer: Some(peer),
+                });
+            }
+            Buffer::Datagrams { stride } => {
+                let len = received.piece.len as usize;
+                for start in (0..len).step_by(stride.max(1)) {
+                    let datagram = received.piece.part(start, stride.min(len - start));
+                    let gso = Gso::None;
+                    self.inbound_datagram(now, &mut run, received, datagram, vni, gso, memory, out);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One datagram: its own VXLAN header must be the run's, then the packet goes its way.
+    #[expect(clippy::too_many_arguments, reason = "the run, the datagram, and where it goes")]
+    fn inbound_datagram(
+        &mut self,
+        now: Instant,
+        run: &mut Run,
+        received: &Received,
+        datagram: Piece,
+        vni: Vni,
+        gso: Gso,
+        memory: &mut Memory,
+        out: &mut Output,
+    ) {
+        run.packets = 1;
+        let result = decode(memory.bytes(datagram), received.carrier).and_then(|(own, next)| {
+            if own != vni {
+                return Err(DropReason::VxlanMixed);
+            }
+            let packet = datagram.skip(vxlan::HEADER_LEN);
+            self.inbound_packet(now, run, packet, next, gso, memory, out)
+        });
+        if let Err(reason) = result {
+            self.count_drop(Some(run.network), Some(run.peer), reason, run.packets);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the run, the packet, and where it goes")]
+    fn inbound_packet(
+        &mut self,
+        now: Instant,
+        run: &mut Run,
+        packet: Piece,
+        next: Option<Next>,
+        gso: Gso,
+        memory: &mut Memory,
+        out: &mut Output,
+    ) -> Result<(), DropReason> {
+        // 4. Parse it.
+        let bytes = memory.bytes(packet);
+        let headers = match gso {
+            Gso::None => Headers::parse(bytes, run.layer),
+            Gso::Tcp { .. } | Gso::Udp { .. } => Headers::parse_super(bytes, run.layer),
+        };
+        let mut headers = headers?;
+        if next.is_some_and(|next| !is_next(next, &headers)) {
+            return Err(DropReason::VxlanNextProtocol);
+        }
+        run.packets = gso.packets(&headers);
+        let peer = self.peers.live_mut(run.peer).ok_or(DropReason::UnknownPeer)?;
+        peer.received.count(run.packets, bytes.len());
+        // 5. Congestion marks.
+        if run.tos != 0 {
+            mark_congestion(run.tos, memory.bytes_mut(packet), &mut headers)?;
+        }
+        // 6. Never take in the tunnel itself.
+        if self.own_endpoints.is_destination(&headers, run.local) {
+            return Err(DropReason::OwnEndpoint);
+        }
+        // 7. May the peer send from this address.
+        let network = self.networks.at_mut(run.network).ok_or(DropReason::UnknownVni)?;
+        let ingress = Ingress::Peer(run.peer);
+        if !run.learned.is_some_and(|last| has_same_source(&last, &headers)) {
+            if run.layer == Layer::L2 && !peer.allows(memory.bytes(packet), &headers) {
+                return Err(DropReason::SourceNotAllowed);
+            }
+            network.forwarding.learn(&headers, ingress, now)?;
+            run.learned = Some(headers);
+            // What is refused says nothing about the peer.
+            peer.last_received = Some(now);
+            peer.local = run.local;
+        }
+        // 8. Where does it go.
+        let verdict = network.forwarding.verdict(&headers, ingress, run.packets, now);
+        // 9. To other peers.
+        let vnet = VnetHeader::default();
+        let mut load = Load { network: run.network, packet, headers, vnet, ingress };
+        let (mut gso, is_shared) = (gso, verdict != Verdict::Device);
+        if is_shared {
+            load.vnet = received_vnet(memory.bytes(packet), &headers, gso);
+            let relayed = self.relay(now, &mut load, verdict, memory, out);
+            if verdict != (Verdict::Flood { device: true }) {
+                return relayed;
+            }
+            if let Err(reason) = relayed {
+                self.count_drop(Some(run.network), Some(run.peer), reason, run.packets);
+            }
+            gso = load.vnet.gso()?;
+        }
+        // 10. To the device.
+        let delivery = Delivery { packet, headers, gso, is_shared, packets: run.packets };
+        self.deliver(run.network, run.peer, &delivery, memory, out)
+    }
+
+    /// Sends what came from a peer to other peers. A packet loses a hop, so that none goes round
+    /// for ever.
+    fn relay(
+        &mut self,
+        now: Instant,
+        load: &mut Load,
+        verdict: Verdict,
+        memory: &mut Memory,
+        out: &mut Output,
+    ) -> Result<(), DropReason> {
+        if let Verdict::Drop(reason) = verdict {
+            return Err(reason);
+        }
+        if load.headers.link.is_none() {
+            hop_limit::decrement(memory.bytes_mut(load.packet), &load.headers)?;
+        }
+        self.carry(now, load, verdict, memory, out)
+    }
+}
+
+/// Why a whole receive buffer was refused, and whose counters it concerns.
+struct Refusal {
+    reason: DropReason,
+    network: Option<NetworkId>,
+    peer: Option<PeerId>,
+}
+
+/// Datagrams in a receive buffer whose content was not looked at.
+fn datagrams(received: &Received) -> u64 {
+    let stride = received.stride.map_or(received.piece.len, u32::from).max(1);
+    u64::from(received.piece.len.div_ceil(stride).max(1))
+}
+
+/// What a vnet_hdr would say of a received packet: a kernel peer on this machine may leave a
+/// checksum to be finished.
+fn received_vnet(bytes: &[u8], headers: &Headers, gso: Gso) -> VnetHeader {
+    match gso {
+        Gso::None if !checksum::looks_partial(bytes, headers) => VnetHeader::default(),
+        Gso::None | Gso::Tcp { .. } | Gso::Udp { .. } => VnetHeader::of(headers, gso),
+    }
+}
+
+fn decode(datagram: &[u8], carrier: Carrier) -> Result<(Vni, Option<Next>), DropReason> {
+    match carrier {
+        Carrier::Vxlan => vxlan::decode(datagram).map(|vni| (vni, None)),
+        Carrier::VxlanGpe => vxlan::decode_gpe(datagram).map(|(vni, next)| (vni, Some(next))),
+    }
+}
+
+/// Takes the outer ECN into the inner header (RFC 6040).
+fn mark_congestion(outer: u8, bytes: &mut [u8], headers: &mut Headers) -> Result<(), DropReason> {
+    let inner = headers.tos();
+    let tos = match &mut headers.net {
+        Net::V4(info) => &mut info.tos,
+        Net::V6(info) => &mut info.tos,
+        Net::Arp(_) | Net::Other => return Ok(()),
+    };
+    *tos = ecn::decapsulate(outer, inner)?;
+    let marked = *tos;
+    if marked != inner {
+        ecn::set_tos(bytes, headers, marked);
+    }
+    Ok(())
+}
+
+fn is_next(next: Next, headers: &Headers) -> bool {
+    matches!((next, headers.net), (Next::Ipv4, Net::V4(_)) | (Next::Ipv6, Net::V6(_)))
+}
+
+/// Whether two packets claim the same addresses, so that checking one was checking both.
+fn has_same_source(one: &Headers, other: &Headers) -> bool {
+    let link = |headers: &Headers| headers.link.map(|link| (link.src, link.vlan));
+    // ARP and neighbour discovery make claims in their payload: each is checked.
+    !matches!(other.net, Net::Arp(_))
+        && !matches!(other.l4, L4::Icmp6 { .. })
+        && link(one) == link(other)
+        && one.source_ip() == other.source_ip()
+}

@@ -1,0 +1,65 @@
+//! A path that turned out smaller than the datagrams sent on it: each is cut again.
+
+use std::time::Instant;
+
+use super::carry::{Load, max_packet};
+use super::{Node, Output};
+use crate::buffer::{Memory, Piece};
+use crate::drops::DropReason;
+use crate::forward::{Ingress, Verdict};
+use crate::frame::checksum::{Check, verify_transport};
+use crate::frame::{Headers, L4, vxlan};
+use crate::offload::{Gso, VnetHeader};
+use crate::transport::Transmit;
+
+impl Node {
+    /// Takes back one datagram of a transmit that the kernel refused as too large, after
+    /// [`Node::handle_path_mtu`]: TCP is cut smaller, the rest is fragmented or answered.
+    ///
+    /// `datagram` is a copy of it in a slot, from the VXLAN header on.
+    pub fn handle_unsent(
+        &mut self,
+        now: Instant,
+        transmit: &Transmit,
+        datagram: Piece,
+        memory: &mut Memory,
+        out: &mut Output,
+    ) {
+        // It was counted when it was queued the first time.
+        if let Some(peer) = self.peers.live_mut(transmit.peer) {
+            peer.sent.take_back(datagram.len as usize - vxlan::HEADER_LEN);
+        }
+        if let Err(reason) = self.resend(now, transmit, datagram, memory, out) {
+            self.count_drop(Some(transmit.network), Some(transmit.peer), reason, 1);
+        }
+    }
+
+    fn resend(
+        &mut self,
+        now: Instant,
+        transmit: &Transmit,
+        datagram: Piece,
+        memory: &mut Memory,
+        out: &mut Output,
+    ) -> Result<(), DropReason> {
+        let network = self.networks.at(transmit.network).ok_or(DropReason::UnknownVni)?;
+        let packet = datagram.skip(vxlan::HEADER_LEN);
+        let bytes = memory.bytes(packet);
+        let headers = Headers::parse(bytes, network.layer)?;
+        let ingress = transmit.relayed_from.map_or(Ingress::Device, Ingress::Peer);
+        let peer = self.peers.live(transmit.peer).ok_or(DropReason::NoPeers)?;
+        let fits = packet.len as usize <= max_packet(network, peer, &headers);
+        // A TCP segment may be cut smaller. New segments get new checksums, so one that is wrong
+        // already, which a relay passes on, must not become right by it.
+        let vnet = match headers.l4 {
+            L4::Tcp { .. } if !fits && verify_transport(bytes, &headers) == Check::Valid => {
+                let size = headers.end as usize - headers.payload_start();
+                let gso = Gso::Tcp { size: size.max(1) as u16 };
+                VnetHeader { flags: 0, ..VnetHeader::of(&headers, gso) }
+            }
+            _ => VnetHeader::default(),
+        };
+        let mut load = Load { network: transmit.network, packet, headers, vnet, ingress };
+        self.carry(now, &mut load, Verdict::Peer(transmit.peer), memory, out)
+    }
+}
