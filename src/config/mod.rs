@@ -1,1 +1,151 @@
-//! The configuration file: TOML to checked settings.
+//! The configuration file: TOML in, plain settings out, or every fault that the file has.
+//!
+//! This room reads and judges a file; it never touches a device, a socket or the network. A
+//! [`Config`] that it gives out is sound: what can be known without the kernel has been checked.
+//! Start with [`parse`]; `section` reads one table, `check` compares the tables with each other.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+mod check;
+pub mod defaults;
+mod fault;
+mod name;
+mod network;
+mod peer;
+mod section;
+mod suggest;
+mod underlay;
+
+use crate::peer::NetworkId;
+
+pub use crate::frame::Mac;
+pub use fault::{ConfigErrors, Fault};
+pub use network::{DeviceKind, Flood, Learning, Network, Routes, StaticEntry};
+pub use peer::{Endpoint, Peer, Transport};
+pub use underlay::{Offload, Switch, Underlay, Vxlan};
+
+use fault::Faults;
+use section::{Draft, Section};
+
+/// The largest file that is read: a thousand times what a large site needs.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// The most networks of one daemon: each is a device, and a thread waits on all of them.
+const NETWORKS_MAX: usize = 1024;
+
+/// The most peers of one daemon, well inside `PeerId::SLOT_BITS`.
+const PEERS_MAX: usize = 65_536;
+
+/// The settings of one daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The daemon's name, a part of its API socket's path: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    pub name: String,
+    /// How its datagrams are sent and received.
+    pub underlay: Underlay,
+    /// Which offloads it uses.
+    pub offload: Offload,
+    /// Clear VXLAN and VXLAN-GPE; absent = off.
+    pub vxlan: Option<Vxlan>,
+    /// The networks; a [`NetworkId`] is a position in this list. Never empty.
+    pub networks: Vec<Network>,
+    /// The peers, in the order of the file.
+    pub peers: Vec<Peer>,
+}
+
+impl Config {
+    /// Gives a network.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the id is not from this configuration.
+    pub fn network(&self, id: NetworkId) -> &Network {
+        &self.networks[id.index()]
+    }
+}
+
+/// Reads a file.
+///
+/// # Errors
+///
+/// Gives all faults of the file, or the reason why it cannot be read.
+pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+    let file = path.display().to_string();
+    match read_limited(path) {
+        Ok(bytes) => match std::str::from_utf8(&bytes) {
+            Ok(text) => parse(&file, text),
+            Err(error) => Err(ConfigErrors::not_utf8(file, &bytes, error.valid_up_to())),
+        },
+        Err(error) => Err(ConfigErrors::Unreadable { file, error }),
+    }
+}
+
+fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 16 MiB"));
+    }
+    Ok(bytes)
+}
+
+/// Reads the text of a file; `file` is its name in messages.
+///
+/// # Errors
+///
+/// Gives all faults, sorted by position. While the text is not TOML only its syntax is judged.
+pub fn parse(file: &str, text: &str) -> Result<Config, ConfigErrors> {
+    let (document, errors) = toml::de::DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        return Err(ConfigErrors::not_toml(file, text, &errors));
+    }
+    let faults = Faults::new(text);
+    let config = read(Section::root(&faults, document.get_ref()));
+    faults.into_result(file, config)
+}
+
+/// Reads the whole document; what is faulty is reported and stands at its default.
+fn read(mut root: Section<'_>) -> Config {
+    let name = name::read_host(&mut root);
+    let mut underlay = Underlay::read(&mut root);
+    let offload = Offload::read(&mut root);
+    let mut vxlan = Vxlan::read(&mut root);
+    let mut networks = read_tables(&mut root, "network", NETWORKS_MAX, Network::read);
+    let ids = check::network_ids(&networks);
+    let mut peers = read_tables(&mut root, "peer", PEERS_MAX, |s| Peer::read(s, &ids));
+    for other in peer::OTHER_TRANSPORTS {
+        root.refuse(other, "expected no such table: the only transport of this build is [vxlan]");
+    }
+    check::all(&mut root, underlay.as_mut(), vxlan.as_mut(), &mut networks, &mut peers);
+    networks.iter_mut().for_each(|draft| draft.section.finish());
+    peers.iter_mut().for_each(|draft| draft.section.finish());
+    root.finish();
+    Config {
+        name,
+        underlay: underlay.map(|draft| draft.settings).unwrap_or_default(),
+        offload,
+        vxlan: vxlan.map(|draft| draft.settings),
+        networks: networks.into_iter().map(|draft| draft.settings.network).collect(),
+        peers: peers.into_iter().map(|draft| draft.settings).collect(),
+    }
+}
+
+fn read_tables<'a, T>(
+    root: &mut Section<'a>,
+    key: &'static str,
+    max: usize,
+    read: impl Fn(&mut Section<'a>) -> T,
+) -> Vec<Draft<'a, T>> {
+    let mut sections = root.tables(key);
+    if sections.len() > max {
+        root.fault(key, format!("expected at most {max} tables"));
+        sections.truncate(max);
+    }
+    let draft = |mut section| Draft { settings: read(&mut section), section };
+    sections.into_iter().map(draft).collect()
+}
+
+#[cfg(test)]
+mod tests;
