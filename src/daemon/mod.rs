@@ -1,1 +1,20 @@
 //! Start and stop order, the worker loop, signals.
+//!
+//! [`run`] is the daemon from its configuration file to its end: what it makes is undone in
+//! reverse, whether the start fails, a signal stops it, or the worker dies. The worker is a thread
+//! that owns the devices, the sockets and the tables; this thread has the signals and the API.
+//! Read `lifecycle.rs` first.
+
+mod answer;
+mod build;
+mod cleaner;
+mod flush;
+mod lifecycle;
+mod log;
+mod log_limit;
+mod teardown;
+mod worker;
+
+pub use lifecycle::{RunError, run, socket_path};
+pub use log_limit::LogLimit;
+pub use teardown::{Teardown, TeardownError};

@@ -1,0 +1,193 @@
+//! The worker's answers to the API: what it knows, as plain report values.
+
+use std::time::Instant;
+
+use super::build::Port;
+use super::worker::Worker;
+use crate::api::query::{Answer, Query};
+use crate::api::report;
+use crate::forward::Place;
+use crate::frame::{Layer, Mac};
+use crate::node::{self, Forwarding};
+use crate::peer::NetworkId;
+use crate::socket::Lane;
+use crate::transport::Carrier;
+
+/// Answers one question. A page of the table is the longest, and bounded.
+pub(super) fn answer(worker: &Worker, query: &Query, now: Instant) -> Answer {
+    match query {
+        Query::Status => Answer::Status(state(worker)),
+        Query::Peers => Answer::Peers(peers(worker, now)),
+        Query::Fdb { network, cursor, max } => fdb(worker, network, *cursor, *max, now),
+        Query::Routes => Answer::Routes(routes(worker)),
+        Query::Drops => Answer::Drops(drops(worker)),
+    }
+}
+
+fn state(worker: &Worker) -> report::State {
+    report::State {
+        networks: worker.node.networks().zip(&worker.ports).map(|(n, p)| network(n, p)).collect(),
+        underlay: worker.underlay.status().into_iter().map(socket).collect(),
+        drops_total: worker.node.drops().total(),
+    }
+}
+
+fn network(network: &node::Network, port: &Port) -> report::Network {
+    let offloads = port.device.offloads();
+    let refused = offloads.refused.clone().into_iter().chain(port.coalescing_refused.clone());
+    report::Network {
+        name: network.name.clone(),
+        vni: network.vni.number(),
+        device: match network.layer {
+            Layer::L2 => report::DeviceKind::Tap,
+            Layer::L3 => report::DeviceKind::Tun,
+        },
+        interface: port.device.name().to_owned(),
+        mtu: network.mtu.into(),
+        addresses: port.addresses.clone(),
+        peers: network.forwarding.peers().len() as u32,
+        entries: network.forwarding.entries_len() as u64,
+        max_entries: port.max_entries.into(),
+        device_offload: report::DeviceOffload {
+            gso: offloads.tso,
+            uso: offloads.uso,
+            csum: offloads.csum,
+            gro: network.is_coalescing,
+            refused: refused.collect(),
+        },
+        sent_packets: network.from_device.packets,
+        sent_bytes: network.from_device.bytes,
+        received_packets: network.to_device.packets,
+        received_bytes: network.to_device.bytes,
+        received_bad_checksums: network.invalid_checksums,
+    }
+}
+
+fn socket(status: crate::socket::SocketStatus) -> report::Socket {
+    report::Socket {
+        address: status.address,
+        carrier: match status.lane {
+            Lane::Listen(Carrier::Vxlan) => report::SocketCarrier::Vxlan,
+            Lane::Listen(Carrier::VxlanGpe) => report::SocketCarrier::VxlanGpe,
+            Lane::Send => report::SocketCarrier::Sending,
+        },
+        gso: status.gso,
+        gro: status.gro,
+        refused: status.refused.into_iter().collect(),
+        receive_buffer_bytes: status.receive_buffer as u64,
+        send_buffer_bytes: status.send_buffer as u64,
+    }
+}
+
+fn peers(worker: &Worker, now: Instant) -> Vec<report::Peer> {
+    let node = &worker.node;
+    let report = |(id, peer): (_, &node::Peer)| report::Peer {
+        name: peer.name.clone(),
+        transport: "vxlan".into(),
+        endpoint: peer.endpoint(layer_of(worker, peer)),
+        local: peer.local,
+        path_mtu: peer.path_mtu.map(u32::from),
+        networks: peer
+            .networks
+            .iter()
+            .filter_map(|n| node.network(*n))
+            .map(|n| n.name.clone())
+            .collect(),
+        entries: peer
+            .networks
+            .iter()
+            .filter_map(|network| node.network(*network))
+            .map(|network| network.forwarding.entries_of(Place::Peer(id)) as u64)
+            .sum(),
+        sent_packets: peer.sent.packets,
+        sent_bytes: peer.sent.bytes,
+        received_packets: peer.received.packets,
+        received_bytes: peer.received.bytes,
+        last_received_secs: peer
+            .last_received
+            .map(|at| now.saturating_duration_since(at).as_secs()),
+        drops: peer.drops.total(),
+    };
+    node.peers().map(report).collect()
+}
+
+/// The layer of a peer's first network: its endpoint is shown with that port.
+fn layer_of(worker: &Worker, peer: &node::Peer) -> Layer {
+    let first = peer.networks.first().copied().unwrap_or(NetworkId(0));
+    worker.node.network(first).map_or(Layer::L2, |network| network.layer)
+}
+
+fn fdb(worker: &Worker, name: &str, cursor: u64, max: u32, now: Instant) -> Answer {
+    let Some(network) = worker.node.networks().find(|network| network.name == name) else {
+        return Answer::NoSuchNetwork(name.to_owned());
+    };
+    Answer::Fdb(match &network.forwarding {
+        Forwarding::L2(table) => {
+            let page = table.table().entries(cursor, max as usize, now);
+            let entries = page.entries.iter().map(|entry| {
+                let (vlan, mac) = (Some(entry.key.vlan()), Some(Mac(entry.key.mac()).to_string()));
+                fdb_entry(worker, name, entry, vlan, mac, None)
+            });
+            report::FdbPage { entries: entries.collect(), next: page.next }
+        }
+        Forwarding::L3(table) => {
+            let page = table.hosts().entries(cursor, max as usize, now);
+            let entries = page
+                .entries
+                .iter()
+                .map(|entry| fdb_entry(worker, name, entry, None, None, Some(entry.key.into())));
+            report::FdbPage { entries: entries.collect(), next: page.next }
+        }
+    })
+}
+
+fn fdb_entry<K>(
+    worker: &Worker,
+    network: &str,
+    entry: &crate::forward::EntryView<K>,
+    vlan: Option<u16>,
+    mac: Option<String>,
+    ip: Option<std::net::IpAddr>,
+) -> report::FdbEntry {
+    report::FdbEntry {
+        network: network.to_owned(),
+        vlan: vlan.unwrap_or(0),
+        mac,
+        ip,
+        place: worker.node.place_name(entry.place).to_owned(),
+        is_static: entry.is_static,
+        idle_secs: (!entry.is_static).then_some(entry.idle.as_secs()),
+        moves: u32::from(entry.moves),
+    }
+}
+
+fn routes(worker: &Worker) -> Vec<report::Route> {
+    let node = &worker.node;
+    let of_network = |network: &node::Network| {
+        let name = network.name.clone();
+        let Forwarding::L3(table) = &network.forwarding else { return Vec::new() };
+        let route = |(prefix, peers): (ipnet::IpNet, &[crate::peer::PeerId])| report::Route {
+            network: name.clone(),
+            prefix,
+            peers: peers.iter().map(|&id| node.place_name(Place::Peer(id)).to_owned()).collect(),
+            shared: peers.len() > 1,
+        };
+        table.routes().entries().map(route).collect()
+    };
+    node.networks().flat_map(of_network).collect()
+}
+
+fn drops(worker: &Worker) -> report::Drops {
+    let node = &worker.node;
+    report::Drops {
+        networks: node
+            .networks()
+            .filter_map(|n| report::NamedDrops::new(&n.name, &n.drops))
+            .collect(),
+        peers: node
+            .peers()
+            .filter_map(|(_, p)| report::NamedDrops::new(&p.name, &p.drops))
+            .collect(),
+        ..report::Drops::new(node.drops())
+    }
+}

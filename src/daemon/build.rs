@@ -1,0 +1,395 @@
+//! From the configuration to everything that the worker needs: sockets, devices, node settings.
+//!
+//! The order is: sockets, then the MTU that their paths give, then each device and its set-up.
+//! What is made is undone in reverse by the teardown, whether the start fails or the daemon stops.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use thiserror::Error;
+use tokio::runtime::{Builder, Runtime};
+use tracing::warn;
+
+use super::Teardown;
+use super::cleaner::Cleaner;
+use crate::config::{self, Config, DeviceKind};
+use crate::device::setup::{self, Setup, SetupError};
+use crate::device::{Device, DeviceError, DeviceSpec, Kind};
+use crate::forward::{FloodRate, Learning, Limits, Place, Rules};
+use crate::frame::{Layer, Mac};
+use crate::node::{NetworkSettings, NodeSettings, PeerSettings};
+use crate::offload::Coalesce;
+use crate::peer::{NetworkId, PeerId};
+use crate::socket::{SocketError, SocketSpec, Underlay};
+use crate::sys::Switch;
+use crate::sys::poll::Wake;
+use crate::transport::overhead;
+
+/// The path MTU that is assumed where the kernel has no route yet.
+const ETHERNET_MTU: u16 = 1500;
+
+/// Sending sockets for each address family, however many networks there are.
+const SOURCE_PORTS_MAX: usize = 128;
+
+/// Why the daemon could not be built.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// A device.
+    #[error("network {network}: {source}")]
+    Device {
+        /// The network's name.
+        network: String,
+        /// What failed.
+        source: DeviceError,
+    },
+    /// A device's addresses, bridge or routes.
+    #[error("network {network}: {source}")]
+    Setup {
+        /// The network's name.
+        network: String,
+        /// What failed.
+        source: SetupError,
+    },
+    /// The MTU leaves no room.
+    #[error("network {network}: mtu auto: the path takes {path_mtu} bytes, too few for a tunnel")]
+    Mtu {
+        /// The network's name.
+        network: String,
+        /// The smallest path MTU of its peers.
+        path_mtu: u16,
+    },
+    /// Netlink, or the eventfd.
+    #[error("cannot {step}: {source}")]
+    Io {
+        /// What was tried.
+        step: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+/// Everything that is open and set up, ready for the worker.
+pub struct Build {
+    pub(super) node: NodeSettings,
+    pub(super) ports: Vec<Port>,
+    pub(super) underlay: Underlay,
+    pub(super) wake: Arc<Wake>,
+    teardown: Teardown,
+}
+
+/// A network's device, and what the API says of it.
+pub(super) struct Port {
+    pub(super) device: Device,
+    pub(super) addresses: Vec<IpNet>,
+    pub(super) max_entries: u32,
+    /// The device's own MAC, where it has one that hosts use.
+    own_mac: Option<Mac>,
+    /// Why merged packets are not written any more.
+    pub(super) coalescing_refused: Option<String>,
+}
+
+impl Build {
+    /// Gives what makes the worker look at its questions.
+    pub fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let wake = Arc::clone(&self.wake);
+        Arc::new(move || wake.set())
+    }
+
+    /// Gives the steps that undo the set-up; empty from then on.
+    pub fn take_teardown(&mut self) -> Teardown {
+        std::mem::take(&mut self.teardown)
+    }
+}
+
+/// Opens and sets up everything.
+///
+/// # Errors
+///
+/// Names the network and the step; what was made before is undone.
+pub fn build(config: &Config, mut cleaner: Cleaner) -> Result<Build, StartError> {
+    let wake = Wake::new().map_err(|source| StartError::Io { step: "make an eventfd", source })?;
+    let underlay = Underlay::open(&socket_spec(config))?;
+    let paths = Paths::look_up(config, &underlay);
+    let netlink = Netlink::connect()?;
+    let mut ports = Vec::new();
+    let mut networks = Vec::new();
+    for (index, network) in config.networks.iter().enumerate() {
+        let id = NetworkId(index as u16);
+        let mtu = paths.network_mtu(config, id)?;
+        let port = open_port(config, id, mtu, &netlink, &mut cleaner)?;
+        networks.push(network_settings(config, network, mtu, &port));
+        ports.push(port);
+    }
+    let node = NodeSettings {
+        networks,
+        peers: peer_settings(config, &paths),
+        copy_dscp: config.underlay.copy_dscp,
+        lanes: source_ports(config).into(),
+        own_endpoints: own_endpoints(config),
+        hash_seed: RandomState::new().build_hasher().finish(),
+    };
+    let mut teardown = Teardown::default();
+    teardown.push("the set-up of devices that stay", move || {
+        drop(cleaner);
+        Ok::<_, StartError>(())
+    });
+    Ok(Build { node, ports, underlay, wake: Arc::new(wake), teardown })
+}
+
+fn socket_spec(config: &Config) -> SocketSpec {
+    let (underlay, offload, vxlan) = (&config.underlay, &config.offload, config.vxlan.as_ref());
+    let has = |kind| config.networks.iter().any(|network| network.device == kind);
+    SocketSpec {
+        listen: vxlan.map_or(config::defaults::LISTEN, |vxlan| vxlan.listen),
+        port: vxlan.filter(|_| has(DeviceKind::Tap)).map(|vxlan| vxlan.port),
+        gpe_port: vxlan.filter(|_| has(DeviceKind::Tun)).map(|vxlan| vxlan.gpe_port),
+        fwmark: underlay.fwmark,
+        bind_device: underlay.bind_device.clone(),
+        ttl: underlay.ttl,
+        source_ports: source_ports(config),
+        receive_buffer_bytes: underlay.receive_buffer_bytes as usize,
+        send_buffer_bytes: underlay.send_buffer_bytes as usize,
+        gso: switch(offload.udp_gso),
+        gro: switch(offload.udp_gro),
+    }
+}
+
+/// What is configured, or more: networks that share a source port could be merged into one run by
+/// a receiver's GRO, which nobody can cut again without doubt.
+fn source_ports(config: &Config) -> u8 {
+    let of_kind = |kind| config.networks.iter().filter(|n| n.device == kind).count();
+    let networks = of_kind(DeviceKind::Tun).max(of_kind(DeviceKind::Tap)).min(SOURCE_PORTS_MAX);
+    config.underlay.source_ports.max(networks as u8)
+}
+
+fn switch(switch: config::Switch) -> Switch {
+    match switch {
+        config::Switch::Auto => Switch::Auto,
+        config::Switch::On => Switch::On,
+        config::Switch::Off => Switch::Off,
+    }
+}
+
+/// The path MTU to each peer, in the order of the configuration.
+struct Paths(Vec<Option<u16>>);
+
+impl Paths {
+    fn look_up(config: &Config, underlay: &Underlay) -> Self {
+        let path = |peer: &config::Peer| {
+            let to = SocketAddr::new(peer.endpoint.address, config::defaults::VXLAN_PORT);
+            underlay.path_mtu(to, None).map(|mtu| u16::try_from(mtu).unwrap_or(u16::MAX))
+        };
+        Self(config.peers.iter().map(path).collect())
+    }
+
+    /// What is configured, or what every path of the network takes.
+    fn network_mtu(&self, config: &Config, id: NetworkId) -> Result<u16, StartError> {
+        let network = config.network(id);
+        if let Some(mtu) = network.mtu {
+            return Ok(mtu);
+        }
+        let is_frame = network.device == DeviceKind::Tap;
+        let members = config.peers.iter().zip(&self.0).filter(|(p, _)| p.networks.contains(&id));
+        let fits = members.map(|(peer, path)| {
+            let path = path.unwrap_or(ETHERNET_MTU);
+            (overhead::network_mtu(peer.endpoint.address, path, is_frame), path)
+        });
+        let listen = config.vxlan.as_ref().map_or(config::defaults::LISTEN, |v| v.listen);
+        let alone = (overhead::network_mtu(listen, ETHERNET_MTU, is_frame), ETHERNET_MTU);
+        let (mtu, path_mtu) = fits.min().unwrap_or(alone);
+        let has_ipv6 = network.addresses.iter().any(|net| net.addr().is_ipv6());
+        let least = if has_ipv6 { 1280 } else { 576 };
+        if mtu < least {
+            return Err(StartError::Mtu { network: network.name.clone(), path_mtu });
+        }
+        Ok(mtu)
+    }
+}
+
+/// Netlink on a runtime of its own: only the start and the stop use it.
+struct Netlink {
+    runtime: Runtime,
+    handle: rtnetlink::Handle,
+}
+
+impl Netlink {
+    fn connect() -> Result<Self, StartError> {
+        let io = |source| StartError::Io { step: "open netlink", source };
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(io)?;
+        let handle = {
+            let _context = runtime.enter();
+            let (connection, handle, _) = rtnetlink::new_connection().map_err(io)?;
+            runtime.spawn(connection);
+            handle
+        };
+        Ok(Self { runtime, handle })
+    }
+}
+
+/// Opens a network's device and sets it up.
+fn open_port(
+    config: &Config,
+    id: NetworkId,
+    mtu: u16,
+    netlink: &Netlink,
+    cleaner: &mut Cleaner,
+) -> Result<Port, StartError> {
+    let network = config.network(id);
+    let name = || network.name.clone();
+    let kind = match network.device {
+        DeviceKind::Tun => Kind::Tun,
+        DeviceKind::Tap => Kind::Tap,
+    };
+    let gso = switch(config.offload.device_gso);
+    let spec = DeviceSpec { name: network.interface.clone(), kind, gso };
+    let device =
+        Device::open(&spec).map_err(|source| StartError::Device { network: name(), source })?;
+    let routes = routes(config, id);
+    let setup = Setup {
+        // A bridged TAP takes the bridge's MTU: a smaller one would pull the bridge down.
+        mtu: network.bridge.is_none().then_some(mtu.into()),
+        txqueuelen: Some(network.txqueuelen),
+        gso_max_segments: (kind == Kind::Tun).then_some(overhead::run_segments(mtu)),
+        addresses: &network.addresses,
+        bridge: network.bridge.as_deref(),
+        routes: &routes,
+        table: match network.routes {
+            config::Routes::Table(table) => Some(table),
+            config::Routes::Auto | config::Routes::Off => None,
+        },
+    };
+    let applied = netlink
+        .runtime
+        .block_on(setup::apply(&netlink.handle, device.name(), &setup))
+        .map_err(|source| StartError::Setup { network: name(), source })?;
+    if device.was_there() {
+        let io = |source| StartError::Io { step: "reach the clean-up process", source };
+        cleaner.remember(&applied).map_err(io)?;
+    }
+    let own_mac = if kind == Kind::Tap && network.bridge.is_none() {
+        let mac = netlink.runtime.block_on(setup::link_mac(&netlink.handle, device.name()));
+        Some(Mac(mac.map_err(|source| StartError::Setup { network: name(), source })?))
+    } else {
+        None
+    };
+    if let Some(refused) = &device.offloads().refused {
+        warn!(device = device.name(), refused, "the kernel refuses an offload");
+    }
+    Ok(Port {
+        device,
+        addresses: network.addresses.clone(),
+        max_entries: network.learning.max_entries,
+        own_mac,
+        coalescing_refused: None,
+    })
+}
+
+/// The prefixes of a TUN network's peers that its own addresses do not cover already.
+fn routes(config: &Config, id: NetworkId) -> Vec<IpNet> {
+    let network = config.network(id);
+    if network.device == DeviceKind::Tap || network.routes == config::Routes::Off {
+        return Vec::new();
+    }
+    let members = config.peers.iter().filter(|peer| peer.networks.contains(&id));
+    let is_covered = |prefix: &IpNet| {
+        network.addresses.iter().any(|own| own.prefix_len() > 0 && own.trunc().contains(prefix))
+    };
+    let all = members.flat_map(|peer| peer.allowed_ips.iter().copied());
+    let mut routes: Vec<_> = all.filter(|prefix| !is_covered(prefix)).collect();
+    routes.sort();
+    routes.dedup();
+    routes
+}
+
+/// Whether the device takes UDP GSO packets: the kernel has them if it agreed to hand them over, or
+/// was not asked to; a write that it refuses then ends it.
+fn writes_uso(config: &Config, port: &Port) -> bool {
+    port.device.offloads().uso || config.offload.device_gso == config::Switch::Off
+}
+
+fn network_settings(
+    config: &Config,
+    network: &config::Network,
+    mtu: u16,
+    port: &Port,
+) -> NetworkSettings {
+    let learning = &network.learning;
+    let coalesces = config.offload.device_gro != config::Switch::Off;
+    let entry = |entry: &config::StaticEntry| {
+        let place = entry.peer.map_or(Place::Local, |peer| Place::Peer(PeerId::new(peer, 0)));
+        (entry.vlan, entry.mac, place)
+    };
+    let flood = FloodRate { rate_pps: network.flood.rate_pps, burst: network.flood.burst };
+    NetworkSettings {
+        name: network.name.clone(),
+        vni: network.vni,
+        layer: match network.device {
+            DeviceKind::Tun => Layer::L3,
+            DeviceKind::Tap => Layer::L2,
+        },
+        mtu,
+        mss_clamp: network.mss_clamp,
+        own_mac: port.own_mac,
+        addresses: network.addresses.clone(),
+        rules: Rules {
+            relay: network.relay,
+            flood,
+            learning: Learning {
+                age: learning.ageing,
+                limits: Limits {
+                    network: learning.max_entries,
+                    per_peer: learning.max_entries_per_peer,
+                    local: learning.max_entries_local,
+                },
+                move_limit: learning.move_limit,
+                move_window: learning.move_window,
+                hold_down: learning.hold_down,
+            },
+        },
+        static_entries: network.static_entries.iter().map(entry).collect(),
+        coalesce: Coalesce { tcp: coalesces, udp: coalesces && writes_uso(config, port) },
+    }
+}
+
+fn peer_settings(config: &Config, paths: &Paths) -> Vec<PeerSettings> {
+    let port_of = |device| match (device, config.vxlan.as_ref()) {
+        (DeviceKind::Tap, vxlan) => vxlan.map_or(config::defaults::VXLAN_PORT, |v| v.port),
+        (DeviceKind::Tun, vxlan) => vxlan.map_or(config::defaults::VXLAN_GPE_PORT, |v| v.gpe_port),
+    };
+    let peer = |(peer, path): (&config::Peer, &Option<u16>)| {
+        let endpoint = |device| {
+            let port = peer.endpoint.port.unwrap_or(port_of(device));
+            SocketAddr::new(peer.endpoint.address, port)
+        };
+        PeerSettings {
+            name: peer.name.clone(),
+            vxlan: endpoint(DeviceKind::Tap),
+            vxlan_gpe: endpoint(DeviceKind::Tun),
+            networks: peer.networks.clone(),
+            allowed_ips: (!peer.allowed_ips.is_empty()).then(|| peer.allowed_ips.clone()),
+            allowed_macs: (!peer.allowed_macs.is_empty()).then(|| peer.allowed_macs.clone()),
+            path_mtu: *path,
+        }
+    };
+    config.peers.iter().zip(&paths.0).map(peer).collect()
+}
+
+/// Where we listen; the node must never carry what is addressed to it.
+fn own_endpoints(config: &Config) -> Vec<SocketAddr> {
+    let Some(vxlan) = &config.vxlan else { return Vec::new() };
+    let both: &[IpAddr] = if vxlan.listen.is_unspecified() && vxlan.listen.is_ipv6() {
+        &[vxlan.listen, IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)]
+    } else {
+        &[vxlan.listen]
+    };
+    let ports = [vxlan.port, vxlan.gpe_port];
+    both.iter().flat_map(|ip| ports.map(|port| SocketAddr::new(*ip, port))).collect()
+}

@@ -1,0 +1,126 @@
+//! Output of a batch: device writes and sends, and what their failures lead to.
+//!
+//! Nothing here ends the loop. What the kernel refuses is counted, and logged once a minute.
+
+use std::io;
+use std::mem;
+use std::time::Instant;
+
+use tracing::warn;
+
+use super::worker::{Fault, SCRATCH_SLOT, Worker};
+use crate::buffer::Piece;
+use crate::device::DeviceIo;
+use crate::drops::DropReason;
+use crate::node::Output;
+use crate::offload::DeviceWrite;
+use crate::socket::{SendError, SendFault, UnderlayIo};
+use crate::transport::{Transmit, overhead};
+
+impl Worker {
+    /// Writes and sends everything, then forgets it together with the batch's headers.
+    pub(super) fn flush(&mut self, now: Instant) {
+        let mut out = mem::take(&mut self.out);
+        self.underlay.start_batch();
+        for write in &out.writes {
+            self.write(now, write, &out.pieces);
+        }
+        for transmit in &out.transmits {
+            self.send(now, transmit, &out.pieces);
+        }
+        out.clear();
+        self.out = out;
+        self.memory.reset_headers();
+    }
+
+    fn write(&mut self, now: Instant, write: &DeviceWrite, pieces: &[Piece]) {
+        let port = &mut self.ports[write.network.index()];
+        let range = write.pieces.start as usize..write.pieces.end as usize;
+        let result = port.device.write(write.vnet.to_bytes(), &pieces[range], &self.memory);
+        let Err(error) = result else { return };
+        // cold: a link that is down, or an offload that the kernel refuses.
+        let packets = u64::from(write.packets);
+        self.node.count_drop(Some(write.network), None, DropReason::DeviceWriteFailed, packets);
+        let is_refused = error.raw_os_error() == Some(libc::EINVAL) && write.vnet.gso_size != 0;
+        if is_refused && self.ports[write.network.index()].coalescing_refused.is_none() {
+            self.refuse_coalescing(write, &error);
+        }
+        let fault = Fault::Write(write.network, error.raw_os_error());
+        if let Some(repeats) = self.log.allow(fault, now) {
+            let device = self.ports[write.network.index()].device.name();
+            warn!(device, %error, repeats, "packet refused");
+        }
+    }
+
+    /// A kernel that refuses a merged packet will refuse the next: stop merging, visibly.
+    fn refuse_coalescing(&mut self, write: &DeviceWrite, error: &io::Error) {
+        self.node.stop_coalescing(write.network);
+        let port = &mut self.ports[write.network.index()];
+        port.coalescing_refused = Some(format!("gro: {error}"));
+        warn!(device = port.device.name(), %error, "merged packet refused: device_gro is off now");
+    }
+
+    fn send(&mut self, now: Instant, transmit: &Transmit, pieces: &[Piece]) {
+        let result = self.underlay.send(transmit, pieces, &self.memory);
+        let Err(SendError { fault, sent }) = result else { return };
+        // cold: a path that shrank, a full queue, an address or a route that is gone.
+        match fault {
+            SendFault::TooBig => self.resend(now, transmit, sent, pieces),
+            fault => self.give_up(now, transmit, sent, fault),
+        }
+    }
+
+    /// Counts what did not go out after the first `sent` datagrams.
+    fn give_up(&mut self, now: Instant, transmit: &Transmit, sent: u16, fault: SendFault) {
+        let reason = match fault {
+            SendFault::TooBig => DropReason::TooBig,
+            SendFault::QueueFull => DropReason::SendQueueFull,
+            SendFault::NoSocket => DropReason::NoSourceAddress,
+            SendFault::Failed(error) => {
+                if let Some(repeats) = self.log.allow(Fault::Send(error), now) {
+                    let peer = self.node.peer(transmit.peer).map_or("", |peer| &peer.name);
+                    warn!(peer, to = %transmit.to, %error, repeats, "datagram refused");
+                }
+                DropReason::SendFailed
+            }
+        };
+        self.drop_unsent(transmit, sent, reason);
+    }
+
+    fn drop_unsent(&mut self, transmit: &Transmit, sent: u16, reason: DropReason) {
+        let unsent = u64::from(transmit.count.saturating_sub(sent));
+        self.node.count_drop(Some(transmit.network), Some(transmit.peer), reason, unsent);
+    }
+
+    /// The path takes less than was known: asks the kernel how much, cuts what is unsent again.
+    fn resend(&mut self, now: Instant, transmit: &Transmit, sent: u16, pieces: &[Piece]) {
+        // Where flows take different paths, the kernel may know a larger one than the flow's.
+        let refused = u32::from(transmit.datagram_len);
+        let smaller = overhead::smaller_path_mtu(transmit.to.ip(), refused);
+        let found = self.underlay.path_mtu(transmit.to, transmit.from);
+        let mtu = found.map_or(smaller, |mtu| smaller.min(u16::try_from(mtu).unwrap_or(u16::MAX)));
+        self.node.handle_path_mtu(transmit.peer, mtu);
+        let own = &pieces[transmit.pieces.start as usize..transmit.pieces.end as usize];
+        for index in sent..transmit.count {
+            let slot = self.memory.slot(SCRATCH_SLOT);
+            let offset = usize::from(index) * usize::from(transmit.datagram_len);
+            let datagram = self.memory.gather(own, offset, transmit.datagram_len.into(), slot);
+            let mut again = Output::default();
+            self.node.handle_unsent(now, transmit, datagram, &mut self.memory, &mut again);
+            self.send_again(now, &again);
+        }
+    }
+
+    /// Sends what was cut again; a second refusal is final.
+    fn send_again(&mut self, now: Instant, again: &Output) {
+        for write in &again.writes {
+            self.write(now, write, &again.pieces);
+        }
+        for transmit in &again.transmits {
+            let result = self.underlay.send(transmit, &again.pieces, &self.memory);
+            if let Err(SendError { fault, sent }) = result {
+                self.give_up(now, transmit, sent, fault);
+            }
+        }
+    }
+}
