@@ -1,3 +1,7 @@
 //! The `tunctl` program: everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tunctl::cli::main(std::env::args_os())
+}
