@@ -1,0 +1,171 @@
+//! Three nodes: who gets a frame, and how often.
+
+use crate::daemon::{Config, Daemon};
+use crate::frames::{self, Frames, ethernet};
+use crate::harness::{Case, each};
+use crate::need::OURS;
+use crate::pair::VNI;
+use crate::place::{Family, Node, ping, three_nodes};
+use crate::tcp;
+
+const BROADCAST: [u8; 6] = [0xff; 6];
+
+/// The EtherType of the frames here: local experimental (IEEE 802).
+const ETHERTYPE: u16 = 0x88b5;
+
+pub fn cases() -> Vec<Case> {
+    let cases = [
+        Case::over_both("broadcast_reaches_each_node_once", broadcast_once),
+        Case::over_both("unicast_reaches_only_its_owner_once_learned", unicast_owner_only),
+        Case::over_both("arp_reaches_each_node_once", arp_once),
+        Case::over_both("tap_spokes_reach_each_other_by_a_relaying_hub", tap_hub),
+        Case::over_both("tun_spokes_reach_each_other_by_a_relaying_hub", tun_hub),
+        Case::over_both("spokes_do_not_reach_each_other_by_a_hub_that_does_not_relay", no_relay),
+    ];
+    each(cases, |case| case.needs(OURS))
+}
+
+/// Three nodes with a TAP each, which all know one another.
+struct Mesh {
+    nodes: [Node; 3],
+    _daemons: Vec<Daemon>,
+}
+
+impl Mesh {
+    fn new(family: Family) -> Self {
+        let nodes = three_nodes(family);
+        let daemons = (0..3).map(|end| {
+            let peers = (0..3).filter(|other| *other != end);
+            let config = peers.fold(config(&nodes[end], end, "tap", ""), |config, other| {
+                config.peer(&format!("node{other}"), nodes[other].address, "")
+            });
+            Daemon::start(&nodes[end], &config)
+        });
+        Self { _daemons: daemons.collect(), nodes: nodes.clone() }
+    }
+
+    fn frames(&self) -> [Frames; 3] {
+        self.nodes.each_ref().map(|node| Frames::open(&node.host, "tap0"))
+    }
+
+    fn mac(&self, end: usize) -> [u8; 6] {
+        frames::mac(&self.nodes[end].host, "tap0")
+    }
+
+    fn frame(&self, from: usize, to: [u8; 6], mark: u8) -> Vec<u8> {
+        ethernet(to, self.mac(from), &[], ETHERTYPE, &[mark; 80])
+    }
+}
+
+fn config(node: &Node, end: usize, device: &str, keys: &str) -> Config {
+    let number = end + 1;
+    let keys = format!("addresses = [\"10.9.0.{number}/24\", \"fd00:9::{number}/64\"]\n{keys}");
+    Config::new(node).network(device, &format!("{device}0"), VNI, &keys)
+}
+
+/// Counts the frames with a mark up to the frame with another mark, which all nodes get.
+#[track_caller]
+fn count(at: &Frames, mark: u8, fence: u8) -> usize {
+    let arrived = at.until(|frame| frame.ends_with(&[fence; 80]));
+    arrived.iter().filter(|frame| frame.ends_with(&[mark; 80])).count()
+}
+
+fn broadcast_once(family: Family) {
+    let mesh = Mesh::new(family);
+    let frames = mesh.frames();
+    for from in 0..3 {
+        frames.iter().for_each(Frames::drain);
+        frames[from].send(&mesh.frame(from, BROADCAST, 1));
+        frames[from].send(&mesh.frame(from, BROADCAST, 2));
+        for to in (0..3).filter(|to| *to != from) {
+            assert_eq!(count(&frames[to], 1, 2), 1, "from node {from} to node {to}");
+        }
+    }
+}
+
+fn unicast_owner_only(family: Family) {
+    let mesh = Mesh::new(family);
+    let [a, b, c] = mesh.frames();
+    // A host behind node b that nobody has heard of: b's own MAC is known by its first packets.
+    let behind_b = [2, 0, 0, 0, 0, 0xbb];
+    a.send(&mesh.frame(0, behind_b, 1));
+    a.send(&mesh.frame(0, BROADCAST, 2));
+    assert_eq!([count(&b, 1, 2), count(&c, 1, 2)], [1, 1], "an unknown owner: to everyone");
+    b.send(&ethernet(BROADCAST, behind_b, &[], ETHERTYPE, &[3; 80]));
+    a.expect("what teaches node a where it is", |frame| frame.ends_with(&[3; 80]));
+    a.send(&mesh.frame(0, behind_b, 4));
+    a.send(&mesh.frame(0, BROADCAST, 5));
+    assert_eq!([count(&b, 4, 5), count(&c, 4, 5)], [1, 0], "a known owner: to it alone");
+}
+
+fn arp_once(family: Family) {
+    let mesh = Mesh::new(family);
+    let frames = mesh.frames();
+    ping(&mesh.nodes[0].host, [10, 9, 0, 2].into(), "");
+    frames[0].send(&mesh.frame(0, BROADCAST, 2));
+    let asks_for_b = |frame: &Vec<u8>| {
+        frame.get(12..14) == Some(&[0x08, 0x06])
+            && frame.get(20..22) == Some(&[0, 1])
+            && frame.get(38..42) == Some(&[10, 9, 0, 2])
+    };
+    for to in [1, 2] {
+        let arrived = frames[to].until(|frame| frame.ends_with(&[2; 80]));
+        assert_eq!(arrived.iter().filter(|frame| asks_for_b(frame)).count(), 1, "at node {to}");
+    }
+}
+
+/// Starts a hub (node b) and two spokes (a and c) that know only the hub.
+fn hub(family: Family, device: &str, relay: bool) -> ([Node; 3], Vec<Daemon>) {
+    let nodes = three_nodes(family);
+    let allowed = |numbers: &[usize]| match device {
+        "tap" => String::new(),
+        _ => {
+            let prefixes: Vec<_> = numbers
+                .iter()
+                .flat_map(|n| [format!("\"10.9.0.{n}/32\""), format!("\"fd00:9::{n}/128\"")])
+                .collect();
+            format!("allowed_ips = [{}]", prefixes.join(", "))
+        }
+    };
+    let spoke = |end: usize, others: &[usize]| {
+        config(&nodes[end], end, device, "").peer("hub", nodes[1].address, &allowed(others))
+    };
+    let relays = format!("relay = {relay}");
+    let hub = config(&nodes[1], 1, device, &relays)
+        .peer("spoke-a", nodes[0].address, &allowed(&[1]))
+        .peer("spoke-c", nodes[2].address, &allowed(&[3]));
+    let configs = [spoke(0, &[2, 3]), hub, spoke(2, &[1, 2])];
+    let daemons = nodes.iter().zip(configs).map(|(node, config)| Daemon::start(node, &config));
+    (nodes.clone(), daemons.collect())
+}
+
+fn tap_hub(family: Family) {
+    spokes_reach_each_other(hub(family, "tap", true));
+}
+
+fn tun_hub(family: Family) {
+    spokes_reach_each_other(hub(family, "tun", true));
+}
+
+fn spokes_reach_each_other((nodes, _daemons): ([Node; 3], Vec<Daemon>)) {
+    let [a, _, c] = &nodes;
+    for (from, to, number) in [(a, c, 3), (c, a, 1)] {
+        for address in [[10, 9, 0, number as u8].into(), [0xfd00, 9, 0, 0, 0, 0, 0, number].into()]
+        {
+            ping(&from.host, address, "");
+            tcp::send(&from.host, &to.host, address, 64 << 20);
+        }
+    }
+}
+
+fn no_relay(family: Family) {
+    let (nodes, daemons) = hub(family, "tap", false);
+    let [a, b, c] = nodes.each_ref().map(|node| Frames::open(&node.host, "tap0"));
+    let [mac_a, mac_b] = [0, 1].map(|end| frames::mac(&nodes[end].host, "tap0"));
+    a.send(&ethernet(BROADCAST, mac_a, &[], ETHERTYPE, &[1; 80]));
+    b.expect("the spoke's broadcast", |frame| frame.ends_with(&[1; 80]));
+    b.send(&ethernet(BROADCAST, mac_b, &[], ETHERTYPE, &[2; 80]));
+    assert_eq!(count(&c, 1, 2), 0);
+    let drops = daemons[1].ask("drops").to_string();
+    assert!(!drops.is_empty());
+}

@@ -1,0 +1,41 @@
+//! The cases, by what they are about.
+
+mod bad_wire;
+mod bridged;
+mod demo;
+mod exact;
+mod flood;
+mod kernel_alone;
+mod lifecycle;
+mod nested;
+mod noise;
+mod offload;
+mod order;
+mod pairs;
+mod security;
+mod shared_prefix;
+mod underlay;
+
+use crate::harness::Case;
+
+/// Gives every case.
+pub fn all() -> Vec<Case> {
+    let groups = [
+        kernel_alone::cases(),
+        pairs::cases(),
+        flood::cases(),
+        exact::cases(),
+        shared_prefix::cases(),
+        nested::cases(),
+        security::cases(),
+        bridged::cases(),
+        underlay::cases(),
+        order::cases(),
+        offload::cases(),
+        lifecycle::cases(),
+        bad_wire::cases(),
+        noise::cases(),
+        demo::cases(),
+    ];
+    groups.into_iter().flatten().collect()
+}

@@ -1,0 +1,244 @@
+//! A `tunctl run` in a host: its configuration, its readiness, its log, its answers, its end.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::IpAddr;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::place::Node;
+
+/// How long a daemon may take to be ready, and to stop.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Gives the program under test; `TUNCTL_BIN` names another build of it.
+pub fn program() -> PathBuf {
+    std::env::var_os("TUNCTL_BIN")
+        .map_or_else(|| env!("CARGO_BIN_EXE_tunctl").into(), PathBuf::from)
+}
+
+/// A configuration file under construction.
+#[derive(Clone)]
+pub struct Config {
+    text: String,
+}
+
+impl Config {
+    /// Begins with the node's name and its underlay address to listen on.
+    pub fn new(node: &Node) -> Self {
+        Self::listening(node, &node.address.to_string())
+    }
+
+    /// Begins with the node's name and another address to listen on.
+    pub fn listening(node: &Node, address: &str) -> Self {
+        let name = node.host.name();
+        Self { text: format!("name = \"{name}\"\n[vxlan]\nlisten = \"{address}\"\n") }
+    }
+
+    /// Adds a table, header and keys.
+    pub fn table(self, header: &str, keys: &str) -> Self {
+        self.line(header).line(keys)
+    }
+
+    /// Adds a network with interface NAME.
+    pub fn network(self, device: &str, interface: &str, vni: u32, keys: &str) -> Self {
+        let text = format!(
+            "[[network]]\nname = \"{interface}\"\ndevice = \"{device}\"\n\
+             interface = \"{interface}\"\nvni = {vni}"
+        );
+        self.line(&text).line(keys)
+    }
+
+    /// Adds a VXLAN peer.
+    pub fn peer(self, name: &str, endpoint: IpAddr, keys: &str) -> Self {
+        let text = format!(
+            "[[peer]]\nname = \"{name}\"\ntransport = \"vxlan\"\nendpoint = \"{endpoint}\""
+        );
+        self.line(&text).line(keys)
+    }
+
+    fn line(mut self, text: &str) -> Self {
+        writeln!(self.text, "{text}").expect("a string takes text");
+        self
+    }
+}
+
+/// How a daemon ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub status: ExitStatus,
+    pub time: Duration,
+    pub log: Vec<String>,
+}
+
+/// A running daemon; it ends with this value.
+pub struct Daemon {
+    child: Child,
+    node: Node,
+    directory: TempDir,
+    log: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
+    variables: Vec<(String, String)>,
+}
+
+impl Daemon {
+    /// Starts a daemon and waits until it says that it is ready.
+    ///
+    /// # Panics
+    ///
+    /// Panics with its log if it ends, or is not ready in time.
+    #[track_caller]
+    pub fn start(node: &Node, config: &Config) -> Self {
+        Self::start_with(node, config, &[])
+    }
+
+    /// Starts a daemon with environment variables.
+    #[track_caller]
+    pub fn start_with(node: &Node, config: &Config, variables: &[(&str, &str)]) -> Self {
+        let directory = TempDir::new_in("/run").unwrap();
+        fs::write(directory.path().join("config.toml"), &config.text).unwrap();
+        let notices = UnixDatagram::bind(directory.path().join("notify")).unwrap();
+        let variables: Vec<_> =
+            variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let mut daemon = Self::launch(node.clone(), directory, variables);
+        daemon.wait_until_ready(&notices);
+        daemon
+    }
+
+    /// Runs a daemon that is expected to refuse its start, and gives how it ended.
+    #[track_caller]
+    pub fn refused(node: &Node, config: &Config) -> Ended {
+        let directory = TempDir::new_in("/run").unwrap();
+        fs::write(directory.path().join("config.toml"), &config.text).unwrap();
+        let daemon = Self::launch(node.clone(), directory, vec![]);
+        daemon.wait(Instant::now())
+    }
+
+    fn launch(node: Node, directory: TempDir, variables: Vec<(String, String)>) -> Self {
+        let mut command = Command::new(program());
+        command.arg("run").arg("--config").arg(directory.path().join("config.toml"));
+        command.arg("--socket").arg(directory.path().join("api.sock"));
+        command.env("NOTIFY_SOCKET", directory.path().join("notify"));
+        command.envs(variables.iter().map(|(k, v)| (k, v)));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = node.host.spawn(&mut command).unwrap();
+        let errors = BufReader::new(child.stderr.take().expect("piped above"));
+        let log = Arc::new(Mutex::new(vec![]));
+        let lines = Arc::clone(&log);
+        let reader = thread::spawn(move || {
+            errors.lines().map_while(Result::ok).for_each(|line| lines.lock().unwrap().push(line));
+        });
+        Self { child, node, directory, log, reader: Some(reader), variables }
+    }
+
+    #[track_caller]
+    fn wait_until_ready(&mut self, notices: &UnixDatagram) {
+        notices.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let mut buffer = [0; 4096];
+        loop {
+            if let Ok(len) = notices.recv(&mut buffer)
+                && buffer[..len].split(|byte| *byte == b'\n').any(|line| line == b"READY=1")
+            {
+                return;
+            }
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the daemon in {} ended with {status}", self.node.host.name());
+            }
+            assert!(Instant::now() < deadline, "the daemon is not ready in time");
+        }
+    }
+
+    /// Asks the daemon by another verb of the program, with `--json`.
+    #[track_caller]
+    pub fn ask(&self, verb: &str) -> Value {
+        let mut command = Command::new(program());
+        command.arg("--socket").arg(self.directory.path().join("api.sock"));
+        command.args(verb.split_whitespace()).arg("--json");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = self.node.host.spawn(&mut command).unwrap().wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "tunctl {verb} --json: {text}{errors}");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{verb} --json: {error}: {text}"))
+    }
+
+    /// Asks the daemon on its socket: quicker than by a process.
+    #[track_caller]
+    pub fn query(&self, query: &str) -> Value {
+        let mut socket = UnixStream::connect(self.directory.path().join("api.sock")).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        writeln!(socket, "{{\"query\":\"{query}\"}}").unwrap();
+        let mut line = String::new();
+        BufReader::new(socket).read_line(&mut line).unwrap();
+        let mut reply: Value = serde_json::from_str(&line).unwrap();
+        assert!(reply["error"].is_null(), "{query}: {line}");
+        reply["ok"].take()
+    }
+
+    /// Gives the log lines so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Stops the daemon as a service manager does.
+    #[track_caller]
+    pub fn stop(self) -> Ended {
+        let started = Instant::now();
+        self.signal(Signal::SIGTERM);
+        self.wait(started)
+    }
+
+    /// Kills the daemon and starts it again with the same configuration.
+    #[track_caller]
+    pub fn kill_and_start(mut self) -> Self {
+        self.signal(Signal::SIGKILL);
+        self.child.wait().unwrap();
+        let directory = std::mem::replace(&mut self.directory, TempDir::new_in("/run").unwrap());
+        fs::remove_file(directory.path().join("notify")).unwrap();
+        let notices = UnixDatagram::bind(directory.path().join("notify")).unwrap();
+        let mut again = Self::launch(self.node.clone(), directory, self.variables.clone());
+        again.wait_until_ready(&notices);
+        again
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    #[track_caller]
+    fn wait(mut self, started: Instant) -> Ended {
+        let deadline = started + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "the daemon does not end");
+            thread::park_timeout(Duration::from_millis(2));
+        };
+        let time = started.elapsed();
+        self.reader.take().expect("taken here only").join().unwrap();
+        Ended { status, time, log: self.log() }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let lines = self.log.lock().map(|log| log.join("\n")).unwrap_or_default();
+            println!("  log of the daemon in {}:\n{lines}", self.node.host.name());
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Real devices in network namespaces: our daemons against one another and against the kernel.
+//!
+//! Each case makes hosts of its own; nothing outlives the process. `harness.rs` runs the cases,
+//! `place.rs` makes the hosts, `daemon.rs` runs a daemon in one, `cases/` has the rules.
+
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
+mod cases;
+mod daemon;
+mod frames;
+mod harness;
+mod kernel;
+mod need;
+mod pair;
+mod place;
+#[path = "../relay.rs"]
+mod relay;
+mod stream;
+mod tcp;
+mod udp;
+mod wait;
+
+fn main() -> std::process::ExitCode {
+    harness::run(cases::all())
+}
