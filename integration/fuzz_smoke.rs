@@ -5,8 +5,9 @@
 #[path = "fuzz/src/exercise/mod.rs"]
 mod exercise;
 
-use std::env;
 use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+use std::{env, fs};
 
 use exercise::Stage;
 
@@ -24,6 +25,23 @@ fn nothing_that_arrives_breaks_a_rule() {
         let run = AssertUnwindSafe(|| stage.run(&input.to_le_bytes()));
         assert!(panic::catch_unwind(run).is_ok(), "TUNCTL_FUZZ_INPUT={input} breaks a rule");
     }
+}
+
+/// A patch that no longer fits plants nothing.
+#[test]
+fn planted_bugs_fit_the_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut patches = 0;
+    for entry in fs::read_dir(root.join("integration/fuzz/planted")).unwrap() {
+        let patch = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let file = patch.lines().find_map(|line| line.strip_prefix("--- a/")).unwrap();
+        let code = fs::read_to_string(root.join(file)).unwrap();
+        let mut old = patch.lines().filter(|line| !line.starts_with("---"));
+        let replaced = old.find_map(|line| line.strip_prefix('-')).unwrap();
+        assert!(code.lines().any(|line| line == replaced), "{file} has no line {replaced:?}");
+        patches += 1;
+    }
+    assert!(patches > 0);
 }
 
 fn number(name: &str) -> Option<u64> {
