@@ -31,6 +31,8 @@ pub struct Station {
     pub outcomes: Outcomes,
     /// When it told its hosts that something is too large.
     pub answered: VecDeque<Duration>,
+    /// ICMP errors in the batch in hand that other nodes made, by what they are about.
+    pub passing: Vec<usize>,
     /// Datagrams handed to the kernel, by peer; packets written, by network, but for answers.
     pub sent: Vec<u64>,
     pub written: Vec<u64>,
@@ -55,6 +57,7 @@ impl Station {
             sockets: [VecDeque::new(), VecDeque::new()],
             outcomes: Outcomes::default(),
             answered: VecDeque::new(),
+            passing: Vec::new(),
             sent: vec![0; plan.nodes.len()],
             written: vec![0; plan.networks.len()],
             refused: vec![false; plan.networks.len()],

@@ -146,8 +146,11 @@ impl Wire {
         let layer = sent.layer();
         let fixed = fixed(&View::new(&was[8..], layer), layer);
         let bits = self.random.between(1, 3);
+        // Headers are short, and there is more to go wrong in them.
+        let inner = was.len() - 8;
+        let span = if self.random.chance(400) { inner.min(80) } else { inner };
         for nth in 0..bits {
-            let at = 8 + self.random.below(was.len() - 8);
+            let at = 8 + self.random.below(span);
             if !fixed.iter().any(|range| range.contains(&(at - 8))) {
                 // Bits of different weight: the sum of what they change is never zero.
                 datagram.bytes[at] ^= 1 << (nth * 2 + self.random.below(2));

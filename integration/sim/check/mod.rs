@@ -1,6 +1,7 @@
 //! The rules, each a function of what was seen. Each has a test that breaks it.
 
 pub mod account;
+pub mod answer;
 pub mod arrival;
 pub mod bytes;
 pub mod copies;

@@ -22,6 +22,7 @@ impl World {
     /// A batch from a device to the underlay.
     pub(super) fn read_device(&mut self, node: NodeIndex, device: usize) -> Checked {
         let mut calls = Vec::new();
+        self.stations[node].passing.clear();
         for slot in 0..BATCH {
             let Some(injection) = self.stations[node].devices[device].pop_front() else { break };
             let now = self.instant();
@@ -61,6 +62,7 @@ impl World {
     /// A batch from a socket to the devices.
     pub(super) fn read_socket(&mut self, node: NodeIndex, carrier: Carrier) -> Checked {
         let station = &mut self.stations[node];
+        station.passing.clear();
         for (refused, network) in station.refused.iter_mut().zip(station.node.networks()) {
             *refused = !network.is_coalescing;
         }
@@ -95,6 +97,11 @@ impl World {
                 refused += count;
             } else {
                 self.excuse_drops(&run_inputs, &dropped);
+                let answers = run_inputs.iter().filter_map(|input| match input.identity {
+                    Identity::Answer(number) => Some(number),
+                    Identity::Content(_) | Identity::TcpFragment(_) | Identity::Unknown => None,
+                });
+                self.stations[node].passing.extend(answers);
                 inputs.extend(run_inputs);
             }
             drops += dropped.total();

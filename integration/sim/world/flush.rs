@@ -15,7 +15,7 @@ use super::{Event, World};
 use crate::sim::check::account::{self, Input, Place};
 use crate::sim::check::bytes::{self, Way};
 use crate::sim::check::leak;
-use crate::sim::check::{Checked, Violation, copies, datagram, ensure, vnet};
+use crate::sim::check::{Checked, Violation, answer, copies, datagram, ensure, vnet};
 use crate::sim::ledger::{Identity, Target};
 use crate::sim::plan::{NetIndex, NodeIndex, Shape};
 use crate::sim::settings;
@@ -78,7 +78,10 @@ impl World {
                 let (len, gso) = (got.bytes.len(), got.is_gso);
                 format!("node {node} net {net} writes {identity:?} {len} bytes, GSO {gso}")
             });
-            is_answer |= matches!(identity, Identity::Answer(_));
+            if let Identity::Answer(number) = identity {
+                is_answer = true;
+                self.check_answer(node, node, number)?;
+            }
             packets += if got.is_gso && view.tcp().is_some() {
                 self.stats.merged += 1;
                 write.packets.max(2)
@@ -183,8 +186,8 @@ impl World {
         for datagram in &datagrams {
             let outcomes = &mut self.stations[node].outcomes;
             outcomes.add(&self.ledger, &datagram.identity, Place::Peer(peer));
-            let is_answer = matches!(datagram.identity, Identity::Answer(_));
-            if is_answer {
+            if let Identity::Answer(number) = datagram.identity {
+                self.check_answer(node, peer, number)?;
                 self.stations[node].answered.push_back(self.now);
             } else if is_relayed {
                 self.check_relay(node, peer, &datagram.identity)?;
@@ -245,6 +248,9 @@ impl World {
             self.stations[node].sent[transmit.peer.slot()] += u64::from(transmit.count);
             let datagrams = self.datagrams(node, to, transmit, own)?;
             for datagram in &datagrams {
+                if let Identity::Answer(number) = datagram.identity {
+                    self.check_answer(node, to, number)?;
+                }
                 let outcomes = &mut self.stations[node].outcomes;
                 outcomes.add(&self.ledger, &datagram.identity, Place::Peer(to));
             }
@@ -376,6 +382,24 @@ impl World {
             });
         }
         Ok(datagrams)
+    }
+
+    /// An ICMP error, unless it only passes.
+    fn check_answer(&self, node: NodeIndex, to: NodeIndex, number: usize) -> Checked {
+        let station = &self.stations[node];
+        if station.passing.contains(&number) || self.plan.faults.corrupt > 0 {
+            return Ok(());
+        }
+        let sent = &self.ledger.sents[number];
+        let home = if sent.origin == node { node } else { self.plan.next_hop(node, sent.origin) };
+        let address = View::new(&sent.bytes, sent.layer()).ip.map(|ip| ip.dst);
+        let knows = match sent.to {
+            Target::Host(host) => self.is_found(host, node, address),
+            // Another network's prefix may cover an address that nobody has.
+            Target::Unknown => true,
+            Target::Everyone | Target::Nobody => false,
+        };
+        answer::check(sent, to, home, knows)
     }
 
     /// A flow leaves by one port. What was corrupted may look like another, and fragments have
