@@ -1,0 +1,1 @@
+//! What is measured: tunnels and what they are compared with, by name.

@@ -1,0 +1,1 @@
+//! What a measurement cost: processor time, memory, and whether somebody else was in the way.

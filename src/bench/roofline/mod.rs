@@ -1,0 +1,1 @@
+//! What this machine could do at best: its terms measured one by one, and a model of them.

@@ -1,0 +1,1 @@
+//! Two hosts with a wire and a tunnel between them, for one case.

@@ -1,0 +1,1 @@
+//! Traffic between two hosts: TCP streams, UDP packets, requests and responses.
