@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tunctl::api::query::{self, QueryReceiver};
 use tunctl::api::report::{
     DeviceKind, DeviceOffload, Drops, FdbEntry, FdbPage, NamedDrops, Network, Peer, Route, Socket,
-    SocketCarrier, State,
+    SocketCarrier, State, Worker,
 };
 use tunctl::api::{self, Answer, Bound, Identity, Limits, Query};
 use tunctl::drops::{DropCounters, DropReason};
@@ -100,6 +100,7 @@ pub fn answer(query: &Query) -> Answer {
             networks: vec![office(), routed()],
             underlay: sockets(),
             drops_total: 7,
+            worker: Worker::default(),
         }),
         Query::Peers => Answer::Peers(vec![site_b(), site_c()]),
         Query::Fdb { network, cursor, max } => match network.as_str() {

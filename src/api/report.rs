@@ -39,6 +39,37 @@ pub struct State {
     pub underlay: Vec<Socket>,
     /// Packets dropped, for all reasons together; `tunctl drops` tells them apart.
     pub drops_total: u64,
+    /// How the packets were moved.
+    #[serde(default)]
+    pub worker: Worker,
+}
+
+/// The system calls of the packet path in [`State`], and what they moved: packets per call say how
+/// well GSO and batching do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Threads that move packets.
+    pub threads: u32,
+    /// Calls that waited for packets (epoll_wait).
+    pub waits: u64,
+    /// Reads and receives that found nothing.
+    pub would_block: u64,
+    /// Reads of devices that gave a packet or a GSO packet.
+    pub device_reads: u64,
+    /// Packets read, the segments of a GSO packet one by one.
+    pub device_read_packets: u64,
+    /// Writes to devices.
+    pub device_writes: u64,
+    /// Packets written, the segments of a GSO packet one by one.
+    pub device_written_packets: u64,
+    /// Receive calls (recvmmsg) that gave something.
+    pub receives: u64,
+    /// Datagrams received, those of a run one by one.
+    pub received_datagrams: u64,
+    /// Send calls (sendmsg, sendmmsg).
+    pub sends: u64,
+    /// Datagrams sent, those of a run one by one.
+    pub sent_datagrams: u64,
 }
 
 /// A network in [`State`].

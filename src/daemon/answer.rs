@@ -29,6 +29,18 @@ fn state(worker: &Worker) -> report::State {
         networks: worker.node.networks().zip(&worker.ports).map(|(n, p)| network(n, p)).collect(),
         underlay: worker.underlay.status().into_iter().map(socket).collect(),
         drops_total: worker.node.drops().total(),
+        worker: calls(worker),
+    }
+}
+
+fn calls(worker: &Worker) -> report::Worker {
+    let sent = worker.underlay.sent();
+    let networks = worker.node.networks();
+    report::Worker {
+        sends: sent.calls,
+        sent_datagrams: sent.datagrams,
+        device_read_packets: networks.map(|network| network.from_device.packets).sum(),
+        ..worker.calls
     }
 }
 

@@ -37,7 +37,11 @@ impl Worker {
         let port = &mut self.ports[write.network.index()];
         let range = write.pieces.start as usize..write.pieces.end as usize;
         let result = port.device.write(write.vnet.to_bytes(), &pieces[range], &self.memory);
-        let Err(error) = result else { return };
+        self.calls.device_writes += 1;
+        let Err(error) = result else {
+            self.calls.device_written_packets += u64::from(write.packets);
+            return;
+        };
         // cold: a link that is down, or an offload that the kernel refuses.
         let packets = u64::from(write.packets);
         self.node.count_drop(Some(write.network), None, DropReason::DeviceWriteFailed, packets);

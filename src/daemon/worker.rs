@@ -18,6 +18,7 @@ use super::LogLimit;
 use super::answer;
 use super::build::{Build, Port};
 use crate::api::query::QueryReceiver;
+use crate::api::report;
 use crate::buffer::{HEADER_AREA, Memory};
 use crate::device::{self, DeviceIo};
 use crate::drops::DropReason;
@@ -120,6 +121,8 @@ pub(super) struct Worker {
     /// The peer whose path MTU is looked up next.
     next_path: usize,
     pub(super) log: LogLimit<Fault>,
+    /// System calls so far; what the sockets and the node count is added for an answer.
+    pub(super) calls: report::Worker,
 }
 
 impl Worker {
@@ -150,6 +153,7 @@ impl Worker {
             next_tick: now + Node::TICK,
             next_path: 0,
             log: LogLimit::default(),
+            calls: report::Worker { threads: 1, ..report::Worker::default() },
         };
         worker.watch(&poller)?;
         let thread =
@@ -172,6 +176,7 @@ impl Worker {
         while !self.stop.load(Ordering::Acquire) {
             let timeout = self.next_tick.saturating_duration_since(Instant::now());
             poller.wait(Some(timeout)).map_err(WorkerError::Poll)?;
+            self.calls.waits += 1;
             let now = Instant::now();
             for token in poller.ready() {
                 match token {
@@ -234,7 +239,10 @@ impl Worker {
             let port = &mut self.ports[index];
             let (vnet, len) = match port.device.read(self.memory.bytes_mut(slot)) {
                 Ok(Some(read)) => read,
-                Ok(None) => break,
+                Ok(None) => {
+                    self.calls.would_block += 1;
+                    break;
+                }
                 Err(source) if device::is_gone(&source) => {
                     let name = port.device.name().to_owned();
                     return Err(WorkerError::Device { name, source });
@@ -251,6 +259,7 @@ impl Worker {
                     break;
                 }
             };
+            self.calls.device_reads += 1;
             let (network, vnet) = (NetworkId(index as u16), VnetHeader::from_bytes(vnet));
             let packet = slot.part(0, len);
             self.node.handle_device(now, network, packet, vnet, &mut self.memory, &mut self.out);
@@ -270,8 +279,13 @@ impl Worker {
         if self.underlay.receive(index, memory, 0..BATCH, received).is_err() {
             return;
         }
+        match self.received.is_empty() {
+            true => self.calls.would_block += 1,
+            false => self.calls.receives += 1,
+        }
         for index in 0..self.received.len() {
             let received = self.received[index];
+            self.calls.received_datagrams += received.datagrams();
             self.node.handle_received(now, &received, &mut self.memory, &mut self.out);
             // What waits in the coalescer points into slots, not into the header area.
             if self.memory.header_room() < HEADER_RESERVE {

@@ -56,7 +56,7 @@ impl Node {
         out: &mut Output,
     ) {
         if let Err(drop) = self.inbound(now, received, memory, out) {
-            self.count_drop(drop.network, drop.peer, drop.reason, datagrams(received));
+            self.count_drop(drop.network, drop.peer, drop.reason, received.datagrams());
         }
     }
 
@@ -240,12 +240,6 @@ struct Refusal {
     reason: DropReason,
     network: Option<NetworkId>,
     peer: Option<PeerId>,
-}
-
-/// Datagrams in a receive buffer whose content was not looked at.
-fn datagrams(received: &Received) -> u64 {
-    let stride = received.stride.map_or(received.piece.len, u32::from).max(1);
-    u64::from(received.piece.len.div_ceil(stride).max(1))
 }
 
 /// What a vnet_hdr would say of a received packet: a kernel peer on this machine may leave a

@@ -119,6 +119,15 @@ impl fmt::Display for SendError {
 
 impl std::error::Error for SendError {}
 
+/// What has been sent since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// System calls.
+    pub calls: u64,
+    /// Datagrams that went out, those of a run one by one.
+    pub datagrams: u64,
+}
+
 /// Receives datagrams from the underlay and sends datagrams to it.
 pub trait UnderlayIo {
     /// Receives what is there on one socket, without waiting, each datagram or run into a slot of
@@ -184,6 +193,7 @@ pub struct Underlay {
     slices: Slices,
     /// A full send queue has not been waited for in this batch.
     may_wait: bool,
+    sent: Sent,
 }
 
 impl Underlay {
@@ -223,6 +233,11 @@ impl Underlay {
     /// Begins a batch of sends: a full send queue may be waited for again, once.
     pub fn start_batch(&mut self) {
         self.may_wait = true;
+    }
+
+    /// Gives what has been sent since the start.
+    pub fn sent(&self) -> Sent {
+        self.sent
     }
 
     /// Binds the sockets to `bind_device` again if that interface was replaced by another of its

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::probe::Probe;
-use super::{Lane, Listener, Sender, Senders, SocketSpec, SocketStatus, Switch, Underlay};
+use super::{Lane, Listener, Sender, Senders, Sent, SocketSpec, SocketStatus, Switch, Underlay};
 use crate::sys::datagram::ReceiveBatch;
 use crate::sys::link;
 use crate::sys::slices::Slices;
@@ -124,6 +124,7 @@ pub(super) fn open(spec: &SocketSpec) -> Result<Underlay, SocketError> {
         batch: ReceiveBatch::default(),
         slices: Slices::default(),
         may_wait: true,
+        sent: Sent::default(),
     };
     let listen_on_all = spec.listen.is_ipv6() && spec.listen.is_unspecified();
     match open_family(&mut underlay, spec.listen) {

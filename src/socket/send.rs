@@ -47,12 +47,18 @@ pub(super) fn send(
         is_pinned,
         is_suspect: None,
     };
-    while sending.left > 0 {
-        sending
-            .step(senders, &mut underlay.slices, &mut underlay.may_wait)
-            .map_err(|fault| SendError { fault, sent: transmit.count - sending.left as u16 })?;
-    }
-    Ok(())
+    let result = loop {
+        if sending.left == 0 {
+            break Ok(());
+        }
+        underlay.sent.calls += 1;
+        let result = sending.step(senders, &mut underlay.slices, &mut underlay.may_wait);
+        if let Err(fault) = result {
+            break Err(SendError { fault, sent: transmit.count - sending.left as u16 });
+        }
+    };
+    underlay.sent.datagrams += u64::from(transmit.count) - sending.left as u64;
+    result
 }
 
 /// A transmit on its way out.

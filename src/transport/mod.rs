@@ -67,6 +67,14 @@ pub struct Transmit {
     pub relayed_from: Option<PeerId>,
 }
 
+impl Received {
+    /// Gives the datagrams in it, if its stride means what it seems to.
+    pub fn datagrams(&self) -> u64 {
+        let stride = self.stride.map_or(self.piece.len, u32::from).max(1);
+        u64::from(self.piece.len.div_ceil(stride).max(1))
+    }
+}
+
 impl Carrier {
     /// Gives the format that carries frames or packets.
     pub const fn of(layer: Layer) -> Self {

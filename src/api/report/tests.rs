@@ -43,6 +43,13 @@ fn status_has_the_documented_keys() {
                 send_buffer_bytes: 4_194_304,
             }],
             drops_total: 3,
+            worker: Worker {
+                threads: 1,
+                waits: 2,
+                sends: 5,
+                sent_datagrams: 9,
+                ..Worker::default()
+            },
         },
     };
 
@@ -66,6 +73,11 @@ fn status_has_the_documented_keys() {
                 "refused": [], "receive_buffer_bytes": 4_194_304, "send_buffer_bytes": 4_194_304,
             }],
             "drops_total": 3,
+            "worker": {
+                "threads": 1, "waits": 2, "would_block": 0, "device_reads": 0,
+                "device_read_packets": 0, "device_writes": 0, "device_written_packets": 0,
+                "receives": 0, "received_datagrams": 0, "sends": 5, "sent_datagrams": 9,
+            },
         }),
     );
 }
