@@ -21,6 +21,7 @@ impl Worker {
     /// Writes and sends everything, then forgets it together with the batch's headers.
     pub(super) fn flush(&mut self, now: Instant) {
         let mut out = mem::take(&mut self.out);
+        out.finish();
         self.underlay.start_batch();
         for write in &out.writes {
             self.write(now, write, &out.pieces);

@@ -81,9 +81,13 @@ impl Node {
         memory: &mut Memory,
         out: &mut Output,
     ) {
+        let mtu = max_packet.saturating_sub(load.headers.l3_at());
+        if load.headers.end_at() - load.headers.l3_at() <= mtu {
+            // The packet would fit, what stands behind it does not: no MTU could help its sender.
+            return;
+        }
         let Some(room) = memory.take_header(vxlan::HEADER_LEN + icmp::LEN_MAX) else { return };
         let body = room.skip(vxlan::HEADER_LEN);
-        let mtu = max_packet.saturating_sub(load.headers.l3_at());
         let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
         let (bytes, original) = memory.header_and_source(body, load.packet);
         let Some(len) = icmp::too_big(original, &load.headers, mtu, bytes) else { return };

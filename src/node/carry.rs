@@ -138,10 +138,12 @@ impl Node {
     pub(super) fn way(&self, load: &Load, to: PeerId) -> Option<Way> {
         let network = self.networks.at(load.network)?;
         let peer = self.peers.live(to)?;
+        let flow = load.headers.flow_hash();
         Some(Way {
             to: peer.endpoint(network.layer),
             from: peer.local,
-            entropy: network.lanes.of(&load.headers),
+            entropy: network.lanes.of(flow),
+            flow,
             tos: ecn::encapsulate(load.headers.tos(), self.copy_dscp),
             peer: to,
             network: load.network,

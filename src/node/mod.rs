@@ -95,11 +95,12 @@ impl Node {
         }
     }
 
-    /// Ends a batch from the underlay: what was being merged becomes writes.
+    /// Ends a batch: what was being merged becomes writes, and the transmits are complete.
     pub fn finish_batch(&mut self, memory: &mut Memory, out: &mut Output) {
         for network in self.networks.iter_mut() {
             network.finish(memory, out);
         }
+        out.finish();
     }
 
     /// Takes note of a peer's path MTU, bytes of the outer IP packet.

@@ -67,8 +67,8 @@ impl Lanes {
     }
 
     /// Chooses the lane of a flow.
-    pub(super) fn of(&self, headers: &Headers) -> u16 {
-        self.first + (headers.flow_hash() % u32::from(self.count)) as u16
+    pub(super) fn of(&self, flow_hash: u32) -> u16 {
+        self.first + (flow_hash % u32::from(self.count)) as u16
     }
 }
 

@@ -32,6 +32,7 @@ impl Node {
         if let Err(reason) = self.resend(now, transmit, datagram, memory, out) {
             self.count_drop(Some(transmit.network), Some(transmit.peer), reason, 1);
         }
+        out.finish();
     }
 
     fn resend(

@@ -27,7 +27,8 @@ use crate::sim::wire::Datagram;
 impl World {
     /// Writes and sends everything. `from`: whose datagrams the batch is made of, if any.
     pub(super) fn flush(&mut self, node: NodeIndex, from: Option<IpAddr>) -> Checked {
-        let out = mem::take(&mut self.stations[node].out);
+        let mut out = mem::take(&mut self.stations[node].out);
+        out.finish();
         for write in &out.writes {
             self.write(node, write, &out.pieces, from.is_some())?;
         }

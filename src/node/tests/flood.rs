@@ -26,6 +26,7 @@ fn flooded_segments_are_cut_once_and_shared() {
     let mut bench = Bench::new(Layer::L2);
     let packet = Packet::tcp4().tagged(&[]);
     bench.device_gso(&pushed(&packet, 5000), Gso::Tcp { size: 1300 });
+    bench.node.finish_batch(&mut bench.memory, &mut bench.out);
     let pieces = |run: &Transmit| {
         bench.out.pieces[run.pieces.start as usize..run.pieces.end as usize].to_vec()
     };

@@ -4,6 +4,7 @@ impl Bench {
     /// Hands every datagram of the batch back, as if the kernel had refused all of it because the
     /// peer's path takes only `path_mtu`.
     fn refuse_all(&mut self, path_mtu: u16) -> (Vec<Sent>, Vec<Written>) {
+        self.out.finish();
         let transmits = self.out.transmits.clone();
         let datagrams: Vec<Vec<Sent>> = transmits.iter().map(|run| self.datagrams(run)).collect();
         self.discard();

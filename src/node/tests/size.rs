@@ -233,3 +233,13 @@ fn path_that_nothing_is_known_of_takes_no_more_than_an_ip_packet() {
     assert_eq!(sent[0].bytes.len(), 65_507);
     bench.assert_drops(DropReason::TooBig, Some(NET), Some(A), 1);
 }
+
+#[test]
+fn packet_that_fits_is_not_answered_for_what_stands_behind_it() {
+    let mut bench = Bench::new(Layer::L2);
+    bench.teach(A, MAC_A);
+    let frame = Packet::udp4().dont_fragment().tagged(&[]).payload(1).padding(1700);
+    bench.device(&frame.dst_mac(MAC_A));
+    assert_eq!(bench.finish(), (vec![], vec![]));
+    assert_eq!(bench.node.drops().of(DropReason::TooBig), 1);
+}

@@ -222,6 +222,7 @@ impl Play<'_> {
 
     /// Does what the worker does at the end of a batch, with checks instead of writes and sends.
     fn flush(&mut self, seen: &mut check::Seen, source: &mut Source) {
+        self.out.finish();
         let view = check::View { node: &self.node, memory: self.memory, held: &self.held };
         for write in &self.out.writes {
             view.check_write(write, &self.out.pieces, seen);
