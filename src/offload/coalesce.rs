@@ -19,8 +19,8 @@ use crate::frame::{Headers, L4, Layer};
 use crate::peer::NetworkId;
 use chain::{Candidate, Chain};
 
-/// Flows whose chains are open at the same time; the one that was opened first makes room.
-const OPEN_MAX: usize = 16;
+/// Flows whose chains are open at the same time: more than a batch has, so that few share a place.
+const OPEN_MAX: usize = 128;
 
 /// Pieces of one write; the kernel takes 1024 (UIO_MAXIOV), and the vnet_hdr is one.
 const PIECES_MAX: usize = 512;
@@ -271,57 +271,56 @@ fn push_joined(pieces: &mut Vec<Piece>, piece: Piece) {
     }
 }
 
-/// The open chains by the hash of their flow.
+/// The open chains by the hash of their flow, each at the place that the hash names.
 ///
-/// Two flows with one hash end each other's chains; they never merge, because
+/// Two flows with one place end each other's chains, and two with one hash never merge, because
 /// [`Chain::accepts`] compares the headers.
 struct Open {
-    hashes: [u32; OPEN_MAX],
-    chains: [u32; OPEN_MAX],
-    /// The entry used last.
-    last: usize,
-    /// The entry to be given up next, if all are in use.
-    oldest: usize,
+    places: [Place; OPEN_MAX],
+    is_empty: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    hash: u32,
+    chain: u32,
+}
+
+impl Place {
+    const FREE: Self = Self { hash: 0, chain: NONE };
 }
 
 impl Default for Open {
     fn default() -> Self {
-        Self { hashes: [0; OPEN_MAX], chains: [NONE; OPEN_MAX], last: 0, oldest: 0 }
+        Self { places: [Place::FREE; OPEN_MAX], is_empty: true }
     }
 }
 
 impl Open {
     #[inline]
-    fn find(&mut self, hash: u32) -> Option<u32> {
-        if self.hashes[self.last] != hash || self.chains[self.last] == NONE {
-            self.last = self.position(hash)?;
-        }
-        Some(self.chains[self.last])
+    fn find(&self, hash: u32) -> Option<u32> {
+        let place = self.places[hash as usize % OPEN_MAX];
+        (place.hash == hash && place.chain != NONE).then_some(place.chain)
     }
 
-    fn position(&self, hash: u32) -> Option<usize> {
-        (0..OPEN_MAX).find(|at| self.hashes[*at] == hash && self.chains[*at] != NONE)
-    }
-
+    #[inline]
     fn insert(&mut self, hash: u32, chain: u32) {
-        let free = self.chains.iter().position(|chain| *chain == NONE);
-        let at = free.unwrap_or_else(|| {
-            self.oldest = (self.oldest + 1) % OPEN_MAX;
-            self.oldest
-        });
-        self.hashes[at] = hash;
-        self.chains[at] = chain;
-        self.last = at;
+        self.places[hash as usize % OPEN_MAX] = Place { hash, chain };
+        self.is_empty = false;
     }
 
+    #[inline]
     fn remove(&mut self, hash: u32) {
-        if let Some(at) = self.position(hash) {
-            self.chains[at] = NONE;
+        let place = &mut self.places[hash as usize % OPEN_MAX];
+        if place.hash == hash {
+            *place = Place::FREE;
         }
     }
 
     fn clear(&mut self) {
-        self.chains = [NONE; OPEN_MAX];
+        if !self.is_empty {
+            *self = Self::default();
+        }
     }
 }
 
