@@ -45,9 +45,9 @@ impl Config {
         Self { text: format!("name = \"{name}\"\n[vxlan]\nlisten = \"{address}\"\n") }
     }
 
-    /// Adds a table, header and keys.
-    pub fn table(self, header: &str, keys: &str) -> Self {
-        self.line(header).line(keys)
+    /// Adds tables as they stand in a file.
+    pub fn tables(self, text: &str) -> Self {
+        self.line(text)
     }
 
     /// Adds a network with interface NAME.
@@ -184,6 +184,15 @@ impl Daemon {
         let mut reply: Value = serde_json::from_str(&line).unwrap();
         assert!(reply["error"].is_null(), "{query}: {line}");
         reply["ok"].take()
+    }
+
+    /// Gives how many packets the daemon has dropped for a reason.
+    #[track_caller]
+    pub fn dropped(&self, reason: &str) -> u64 {
+        let drops = self.query("drops");
+        let reasons = drops["reasons"].as_array().expect("reasons is a list");
+        let of = reasons.iter().find(|entry| entry["reason"] == reason);
+        of.and_then(|entry| entry["packets"].as_u64()).unwrap_or(0)
     }
 
     /// Gives the log lines so far.

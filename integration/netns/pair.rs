@@ -51,6 +51,15 @@ pub const KERNEL_WITHOUT_OFFLOADS: Kind = Kind::Kernel {
     features: "tx off tx-udp_tnl-segmentation off tx-udp_tnl-csum-segmentation off",
 };
 
+/// The kernel's device that sends no outer checksum, and takes datagrams without one.
+pub fn kernel_without_outer_checksums(family: Family) -> Kind {
+    let options = match family {
+        Family::V4 => "noudpcsum",
+        Family::V6 => "udp6zerocsumtx udp6zerocsumrx",
+    };
+    Kind::Kernel { options, features: "" }
+}
+
 impl Kind {
     /// Gives the name of the interface.
     pub fn interface(self) -> &'static str {
@@ -85,13 +94,13 @@ impl Pair {
     /// Makes two nodes on one wire, and the tunnel.
     #[track_caller]
     pub fn new(family: Family, kinds: [Kind; 2]) -> Self {
-        Self::with_offload(family, kinds, "")
+        Self::with_tables(family, kinds, "")
     }
 
-    /// Makes the tunnel with keys for the `[offload]` table of the daemons.
+    /// Makes the tunnel with further tables for the daemons' configurations.
     #[track_caller]
-    pub fn with_offload(family: Family, kinds: [Kind; 2], offload: &str) -> Self {
-        Self::between(two_nodes(family), None, kinds, offload, &[])
+    pub fn with_tables(family: Family, kinds: [Kind; 2], tables: &str) -> Self {
+        Self::between(two_nodes(family), None, kinds, tables, &[])
     }
 
     /// Makes the tunnel between two nodes; `proxies` are the addresses under which each knows
@@ -101,7 +110,7 @@ impl Pair {
         nodes: [Node; 2],
         proxies: Option<[IpAddr; 2]>,
         kinds: [Kind; 2],
-        offload: &str,
+        tables: &str,
         variables: &[(&str, &str)],
     ) -> Self {
         let far = proxies.unwrap_or([nodes[1].address, nodes[0].address]);
@@ -111,8 +120,7 @@ impl Pair {
                 kernel_end(node, kind, end, far[end]);
                 return None;
             }
-            let config = daemon_config(node, kind, end, far[end]);
-            let config = config.table("[offload]", offload);
+            let config = daemon_config(node, kind, end, far[end]).tables(tables);
             Some(Daemon::start_with(node, &config, variables))
         });
         Self { nodes, kinds, daemons }

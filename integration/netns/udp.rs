@@ -36,6 +36,24 @@ pub fn send_run(socket: &UdpSocket, to: SocketAddr, payload: &[u8], segment: u16
     assert_eq!(sent, Ok(payload.len()), "a run of {segment} bytes each to the far end");
 }
 
+/// Gives what arrives before the datagram `fence`, joined.
+///
+/// # Panics
+///
+/// Panics if the fence does not come.
+#[track_caller]
+pub fn receive_until(socket: &UdpSocket, fence: &[u8]) -> Vec<u8> {
+    let mut buffer = vec![0; 65_536];
+    let mut arrived = vec![];
+    loop {
+        let len = socket.recv(&mut buffer).expect("the last datagram comes");
+        match &buffer[..len] {
+            datagram if datagram == fence => return arrived,
+            datagram => arrived.extend_from_slice(datagram),
+        }
+    }
+}
+
 /// Sends `bytes` bytes in runs of datagrams of `segment` bytes and compares the hashes.
 ///
 /// The sender waits while a few runs are under way, so that only a fault loses anything.

@@ -1,28 +1,67 @@
 //! Three nodes: who gets a frame, and how often.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use crate::daemon::{Config, Daemon};
 use crate::frames::{self, Frames, ethernet};
 use crate::harness::{Case, each};
 use crate::need::OURS;
 use crate::pair::VNI;
 use crate::place::{Family, Node, ping, three_nodes};
-use crate::tcp;
+use crate::stream::Random;
+use crate::{tcp, udp, wait};
 
 const BROADCAST: [u8; 6] = [0xff; 6];
 
 /// The EtherType of the frames here: local experimental (IEEE 802).
 const ETHERTYPE: u16 = 0x88b5;
 
+/// The broadcast address of the overlay, and any address of a node in it.
+const EVERYONE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 255));
+const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// Bytes of each datagram of a run, and what comes after the run.
+const SEGMENT: usize = 1000;
+const FENCE: &[u8] = b"the run is over";
+
 pub fn cases() -> Vec<Case> {
     let cases = [
-        Case::over_both("broadcast_reaches_each_node_once", broadcast_once),
-        Case::over_both("unicast_reaches_only_its_owner_once_learned", unicast_owner_only),
-        Case::over_both("arp_reaches_each_node_once", arp_once),
-        Case::over_both("tap_spokes_reach_each_other_by_a_relaying_hub", tap_hub),
-        Case::over_both("tun_spokes_reach_each_other_by_a_relaying_hub", tun_hub),
+        Case::over_both("broadcast_reaches_each_node_once", |family| {
+            broadcast_once(&Mesh::new(family, ""));
+        }),
+        Case::over_both("unicast_reaches_only_its_owner_once_learned", |family| {
+            unicast_owner_only(&Mesh::new(family, ""));
+        }),
+        Case::over_both("arp_reaches_each_node_once", |family| {
+            arp_once(&Mesh::new(family, ""));
+        }),
+        Case::over_both("run_to_everyone_reaches_each_node_once", |family| {
+            run_once(&Mesh::new(family, ""));
+        }),
+        Case::over_both("tap_spokes_reach_each_other_by_a_relaying_hub", |family| {
+            spokes_reach_each_other(hub(family, "tap", true, ""));
+        }),
+        Case::over_both("tun_spokes_reach_each_other_by_a_relaying_hub", |family| {
+            spokes_reach_each_other(hub(family, "tun", true, ""));
+        }),
         Case::over_both("spokes_do_not_reach_each_other_by_a_hub_that_does_not_relay", no_relay),
     ];
     each(cases, |case| case.needs(OURS))
+}
+
+/// Checks every flood; `tables` go into the configurations of the daemons.
+pub fn floods(family: Family, tables: &str) {
+    // A mesh for each: what one has taught the nodes is not to help the next.
+    for check in [broadcast_once, unicast_owner_only, arp_once, run_once] {
+        check(&Mesh::new(family, tables));
+    }
+}
+
+/// Checks relays of both kinds; `tables` go into the configurations of the daemons.
+pub fn relays(family: Family, tables: &str) {
+    for device in ["tap", "tun"] {
+        spokes_reach_each_other(hub(family, device, true, tables));
+    }
 }
 
 /// Three nodes with a TAP each, which all know one another.
@@ -32,13 +71,14 @@ struct Mesh {
 }
 
 impl Mesh {
-    fn new(family: Family) -> Self {
+    fn new(family: Family, tables: &str) -> Self {
         let nodes = three_nodes(family);
         let daemons = (0..3).map(|end| {
             let peers = (0..3).filter(|other| *other != end);
-            let config = peers.fold(config(&nodes[end], end, "tap", ""), |config, other| {
-                config.peer(&format!("node{other}"), nodes[other].address, "")
-            });
+            let config = peers
+                .fold(config(&nodes[end], end, "tap", "").tables(tables), |config, other| {
+                    config.peer(&format!("node{other}"), nodes[other].address, "")
+                });
             Daemon::start(&nodes[end], &config)
         });
         Self { _daemons: daemons.collect(), nodes: nodes.clone() }
@@ -70,8 +110,7 @@ fn count(at: &Frames, mark: u8, fence: u8) -> usize {
     arrived.iter().filter(|frame| frame.ends_with(&[mark; 80])).count()
 }
 
-fn broadcast_once(family: Family) {
-    let mesh = Mesh::new(family);
+fn broadcast_once(mesh: &Mesh) {
     let frames = mesh.frames();
     for from in 0..3 {
         frames.iter().for_each(Frames::drain);
@@ -83,8 +122,7 @@ fn broadcast_once(family: Family) {
     }
 }
 
-fn unicast_owner_only(family: Family) {
-    let mesh = Mesh::new(family);
+fn unicast_owner_only(mesh: &Mesh) {
     let [a, b, c] = mesh.frames();
     // A host behind node b that nobody has heard of: b's own MAC is known by its first packets.
     let behind_b = [2, 0, 0, 0, 0, 0xbb];
@@ -98,8 +136,7 @@ fn unicast_owner_only(family: Family) {
     assert_eq!([count(&b, 4, 5), count(&c, 4, 5)], [1, 0], "a known owner: to it alone");
 }
 
-fn arp_once(family: Family) {
-    let mesh = Mesh::new(family);
+fn arp_once(mesh: &Mesh) {
     let frames = mesh.frames();
     ping(&mesh.nodes[0].host, [10, 9, 0, 2].into(), "");
     frames[0].send(&mesh.frame(0, BROADCAST, 2));
@@ -114,8 +151,22 @@ fn arp_once(family: Family) {
     }
 }
 
+/// A run of datagrams leaves node a as one GSO packet.
+fn run_once(mesh: &Mesh) {
+    let [near, far @ ..] = mesh.nodes.each_ref().map(|node| udp::socket(&node.host, ANY));
+    let payload = Random::new(12).bytes(20 * SEGMENT);
+    near.set_broadcast(true).unwrap();
+    for socket in &far {
+        let port = socket.local_addr().unwrap().port();
+        udp::send_run(&near, (EVERYONE, port).into(), &payload, SEGMENT as u16);
+        near.send_to(FENCE, (EVERYONE, port)).unwrap();
+        let arrived = udp::receive_until(socket, FENCE);
+        assert!(arrived == payload, "{} of {} bytes", arrived.len(), payload.len());
+    }
+}
+
 /// Starts a hub (node b) and two spokes (a and c) that know only the hub.
-fn hub(family: Family, device: &str, relay: bool) -> ([Node; 3], Vec<Daemon>) {
+fn hub(family: Family, device: &str, relay: bool, tables: &str) -> ([Node; 3], Vec<Daemon>) {
     let nodes = three_nodes(family);
     let allowed = |numbers: &[usize]| match device {
         "tap" => String::new(),
@@ -135,16 +186,9 @@ fn hub(family: Family, device: &str, relay: bool) -> ([Node; 3], Vec<Daemon>) {
         .peer("spoke-a", nodes[0].address, &allowed(&[1]))
         .peer("spoke-c", nodes[2].address, &allowed(&[3]));
     let configs = [spoke(0, &[2, 3]), hub, spoke(2, &[1, 2])];
-    let daemons = nodes.iter().zip(configs).map(|(node, config)| Daemon::start(node, &config));
+    let daemons =
+        nodes.iter().zip(configs).map(|(node, config)| Daemon::start(node, &config.tables(tables)));
     (nodes.clone(), daemons.collect())
-}
-
-fn tap_hub(family: Family) {
-    spokes_reach_each_other(hub(family, "tap", true));
-}
-
-fn tun_hub(family: Family) {
-    spokes_reach_each_other(hub(family, "tun", true));
 }
 
 fn spokes_reach_each_other((nodes, _daemons): ([Node; 3], Vec<Daemon>)) {
@@ -159,13 +203,18 @@ fn spokes_reach_each_other((nodes, _daemons): ([Node; 3], Vec<Daemon>)) {
 }
 
 fn no_relay(family: Family) {
-    let (nodes, daemons) = hub(family, "tap", false);
+    let (nodes, daemons) = hub(family, "tap", false, "");
     let [a, b, c] = nodes.each_ref().map(|node| Frames::open(&node.host, "tap0"));
-    let [mac_a, mac_b] = [0, 1].map(|end| frames::mac(&nodes[end].host, "tap0"));
+    let [mac_a, mac_b, mac_c] = nodes.each_ref().map(|node| frames::mac(&node.host, "tap0"));
     a.send(&ethernet(BROADCAST, mac_a, &[], ETHERTYPE, &[1; 80]));
     b.expect("the spoke's broadcast", |frame| frame.ends_with(&[1; 80]));
     b.send(&ethernet(BROADCAST, mac_b, &[], ETHERTYPE, &[2; 80]));
     assert_eq!(count(&c, 1, 2), 0);
-    let drops = daemons[1].ask("drops").to_string();
-    assert!(!drops.is_empty());
+    // The hub knows where spoke c is, and says why it does not send there.
+    c.send(&ethernet(BROADCAST, mac_c, &[], ETHERTYPE, &[3; 80]));
+    b.expect("the other spoke's broadcast", |frame| frame.ends_with(&[3; 80]));
+    a.send(&ethernet(mac_c, mac_a, &[], ETHERTYPE, &[4; 80]));
+    wait::until_true("the hub counts it", || daemons[1].dropped("split_horizon") > 0);
+    b.send(&ethernet(BROADCAST, mac_b, &[], ETHERTYPE, &[5; 80]));
+    assert_eq!(count(&c, 4, 5), 0);
 }

@@ -7,12 +7,15 @@ use crate::place::{Family, ping};
 use crate::{tcp, udp};
 
 pub fn cases() -> Vec<Case> {
-    let cases = [Case::over_both("kernel_vxlan_through_our_tun_carries_runs_and_tcp", nested)];
+    let cases = [Case::over_both("kernel_vxlan_through_our_tun_carries_runs_and_tcp", |family| {
+        nested(family, "");
+    })];
     each(cases, |case| case.needs(OURS).needs(KERNEL_VXLAN))
 }
 
-fn nested(family: Family) {
-    let pair = Pair::new(family, [Kind::Tun, Kind::Tun]);
+/// Checks a nested tunnel; `tables` go into the configurations of the daemons.
+pub fn nested(family: Family, tables: &str) {
+    let pair = Pair::with_tables(family, [Kind::Tun, Kind::Tun], tables);
     for end in [0, 1] {
         let node = &pair.nodes[end];
         let ([local, _], [remote, _]) = (overlay(end), overlay(1 - end));

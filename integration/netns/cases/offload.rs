@@ -2,24 +2,33 @@
 
 use serde_json::Value;
 
-use super::exact;
+use super::{exact, flood, nested, shared_prefix};
 use crate::harness::{Case, each};
 use crate::need::{KERNEL_VXLAN, OURS};
-use crate::pair::{KERNEL, Kind, Pair};
+use crate::pair::{KERNEL, KERNEL_WITHOUT_OFFLOADS, Kind, Pair, kernel_without_outer_checksums};
 use crate::place::{Family, two_nodes};
 
 const KEYS: &[&str] = &["device_gso", "device_gro", "udp_gso", "udp_gro"];
 
+/// The check of a rule, with further tables for the daemons' configurations.
+type Check = fn(Family, &str);
+
+/// What holds without any of them.
+const RULES: &[(&str, Check)] = &[
+    ("everything_passes", everything_passes),
+    ("floods_reach_each_node_once", flood::floods),
+    ("spokes_reach_each_other_by_a_relaying_hub", flood::relays),
+    ("host_in_a_shared_prefix_is_learned_moves_and_ages_out", shared_prefix::roams),
+    ("kernel_vxlan_through_our_tun_carries_runs_and_tcp", nested::nested),
+];
+
 /// Less than in the cases with offloads: it is slower without.
-const TCP: u64 = 16 << 20;
+const TCP: u64 = 32 << 20;
 const UDP: u64 = 2 << 20;
 
 pub fn cases() -> Vec<Case> {
-    let switches = KEYS.iter().map(|key| {
-        Case::over_both(&format!("everything_passes_without_{key}"), move |family| {
-            without(family, key);
-        })
-    });
+    let each_rule = |&key| RULES.iter().map(move |(rule, check)| without(key, rule, *check));
+    let switches = KEYS.iter().flat_map(each_rule);
     let refusals = [
         Case::over_both("refused_udp_segment_degrades_visibly", |family| {
             let expected = Refusal { fault: "udp_segment:EIO", place: "underlay", switch: "gso" };
@@ -40,15 +49,22 @@ pub fn cases() -> Vec<Case> {
     switches.into_iter().chain(each(refusals, |case| case.needs(OURS))).collect()
 }
 
-fn without(family: Family, key: &str) {
-    let offload = format!("{key} = \"off\"");
+fn without(key: &'static str, rule: &str, check: Check) -> Vec<Case> {
+    Case::over_both(&format!("{rule}_without_{key}"), move |family| {
+        check(family, &format!("[offload]\n{key} = \"off\""));
+    })
+}
+
+fn everything_passes(family: Family, tables: &str) {
     for kinds in [
         [Kind::Tap, Kind::Tap],
         [Kind::Tap, KERNEL],
+        [Kind::Tap, KERNEL_WITHOUT_OFFLOADS],
+        [Kind::Tap, kernel_without_outer_checksums(family)],
         [Kind::Tun, Kind::Tun],
         [Kind::Tun, Kind::KernelGpe],
     ] {
-        let pair = Pair::with_offload(family, kinds, &offload);
+        let pair = Pair::with_tables(family, kinds, tables);
         pair.carries_everything(TCP, UDP);
         if kinds[0] == Kind::Tap {
             exact::all(&pair);

@@ -2,7 +2,7 @@
 
 use crate::harness::{Case, each};
 use crate::need::{KERNEL_VXLAN, OURS};
-use crate::pair::{KERNEL, KERNEL_WITHOUT_OFFLOADS, Kind, Pair};
+use crate::pair::{KERNEL, KERNEL_WITHOUT_OFFLOADS, Kind, Pair, kernel_without_outer_checksums};
 use crate::place::{Family, Node, run};
 
 const GIB: u64 = 1 << 30;
@@ -15,11 +15,7 @@ pub fn cases() -> Vec<Case> {
             to_kernel(family, KERNEL_WITHOUT_OFFLOADS);
         }),
         Case::over_both("tap_to_kernel_without_outer_checksums_carries_1_gib", |family| {
-            let options = match family {
-                Family::V4 => "noudpcsum",
-                Family::V6 => "udp6zerocsumtx udp6zerocsumrx",
-            };
-            to_kernel(family, Kind::Kernel { options, features: "" });
+            to_kernel(family, kernel_without_outer_checksums(family));
         }),
         Case::over_both("tun_to_kernel_gpe_carries_1_gib", |family| {
             Pair::new(family, [Kind::Tun, Kind::KernelGpe]).carries_everything(GIB, UDP);

@@ -15,11 +15,15 @@ const ROAMER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 1, 7));
 const PREFIX: &str = "10.9.1.0/24";
 
 pub fn cases() -> Vec<Case> {
-    let cases = [Case::over_both("host_in_a_shared_prefix_is_learned_moves_and_ages_out", roams)];
+    let cases =
+        [Case::over_both("host_in_a_shared_prefix_is_learned_moves_and_ages_out", |family| {
+            roams(family, "");
+        })];
     each(cases, |case| case.needs(OURS))
 }
 
-fn roams(family: Family) {
+/// Checks a roaming host; `tables` go into the configurations of the daemons.
+pub fn roams(family: Family, tables: &str) {
     let nodes = three_nodes(family);
     let [a, b, c] = &nodes;
     let own = |number: u8| format!("10.9.0.{number}/32");
@@ -30,13 +34,13 @@ fn roams(family: Family) {
     let center = Config::new(a)
         .network("tun", "tun0", VNI, &network(1, ""))
         .peer("b", b.address, &shares(2))
-        .peer("c", c.address, &shares(3));
+        .peer("c", c.address, &shares(3))
+        .tables(tables);
     let edge = |node: &Node, number: u8| {
-        Config::new(node).network("tun", "tun0", VNI, &network(number, "")).peer(
-            "a",
-            a.address,
-            &format!("allowed_ips = [\"{}\"]", own(1)),
-        )
+        Config::new(node)
+            .network("tun", "tun0", VNI, &network(number, ""))
+            .peer("a", a.address, &format!("allowed_ips = [\"{}\"]", own(1)))
+            .tables(tables)
     };
     let daemon = Daemon::start(a, &center);
     let _edges = [Daemon::start(b, &edge(b, 2)), Daemon::start(c, &edge(c, 3))];
