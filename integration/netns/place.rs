@@ -120,7 +120,8 @@ pub fn detour(family: Family) -> Detour {
     }
 }
 
-fn wire(family: Family, link: u8, left: (&Host, &str, u8), right: (&Host, &str, u8)) {
+/// Joins two hosts by a wire of 1500 bytes: for each its interface there and its number on `link`.
+pub fn wire(family: Family, link: u8, left: (&Host, &str, u8), right: (&Host, &str, u8)) {
     let addresses = [[family.net(link, left.2)], [family.net(link, right.2)]];
     lab::connect(
         End { host: left.0, interface: left.1, addresses: &addresses[0] },

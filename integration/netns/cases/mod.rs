@@ -11,6 +11,7 @@ mod nested;
 mod noise;
 mod offload;
 mod order;
+mod outer;
 mod pairs;
 mod security;
 mod shared_prefix;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Case> {
         security::cases(),
         bridged::cases(),
         underlay::cases(),
+        outer::cases(),
         order::cases(),
         offload::cases(),
         lifecycle::cases(),
