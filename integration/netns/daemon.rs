@@ -195,6 +195,20 @@ impl Daemon {
         of.and_then(|entry| entry["packets"].as_u64()).unwrap_or(0)
     }
 
+    /// Gives how long the daemon's threads have run on a processor.
+    #[track_caller]
+    pub fn processor_time(&self) -> Duration {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let of_each = threads.map(|thread| {
+            let text = fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap();
+            text.split_whitespace()
+                .next()
+                .and_then(|ns| ns.parse::<u64>().ok())
+                .expect("nanoseconds")
+        });
+        Duration::from_nanos(of_each.sum())
+    }
+
     /// Gives the log lines so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()

@@ -1,5 +1,7 @@
 //! Runs the cases: names, filters, what each needs, at most two at a time, a limit on the time.
 //!
+//! A case whose name begins with `measure_` runs only where a filter asks for measurements.
+//!
 //! A harness of our own, because hosts without root need a user namespace, which only a process
 //! with one thread can enter, and because a skipped case must say so.
 
@@ -17,6 +19,9 @@ use crate::place::Family;
 
 /// No case may take longer: the whole run ends.
 const CASE_LIMIT: Duration = Duration::from_secs(180);
+
+/// Begins the names of measurements, and the filters that ask for them.
+const MEASURE: &str = "measure_";
 
 /// Cases that are mostly waiting run beside one another, as many as this.
 const TOGETHER: usize = 2;
@@ -102,7 +107,9 @@ impl Arguments {
             true => name == pattern,
             false => name.contains(pattern.as_str()),
         };
-        (self.filters.is_empty() || self.filters.iter().any(matches))
+        let asks = |filter: &&String| !name.starts_with(MEASURE) || filter.starts_with(MEASURE);
+        let has_no_filter = self.filters.is_empty() && !name.starts_with(MEASURE);
+        (has_no_filter || self.filters.iter().filter(asks).any(matches))
             && !self.skips.iter().any(matches)
     }
 }

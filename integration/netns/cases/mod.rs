@@ -1,6 +1,7 @@
 //! The cases, by what they are about.
 
 mod bad_wire;
+mod beside_noise;
 mod bridged;
 mod demo;
 mod exact;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Case> {
         lifecycle::cases(),
         bad_wire::cases(),
         noise::cases(),
+        beside_noise::cases(),
         demo::cases(),
     ];
     groups.into_iter().flatten().collect()

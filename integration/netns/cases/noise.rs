@@ -1,11 +1,8 @@
 //! Bad input on the underlay: each datagram ends in a counted drop reason, and traffic goes on.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
 
 use serde_json::Value;
-use tunctl::lab::Host;
 
 use crate::daemon::{Config, Daemon};
 use crate::frames::{self, ethernet};
@@ -14,41 +11,36 @@ use crate::need::OURS;
 use crate::pair::VNI;
 use crate::place::{Family, Node, three_nodes};
 use crate::stream::Random;
-use crate::{tcp, udp, wait};
+use crate::{udp, wait};
 
 /// Datagrams of noise for each length and sender.
 const DATAGRAMS: usize = 10_000;
 
 /// Datagrams of one send call: as many as UDP_SEGMENT takes.
-const RUN: usize = 50;
+pub const RUN: usize = 50;
 
 /// Runs that may be under way: they fit in a receive buffer of the default size.
-const RUNS_UNDER_WAY: usize = 10;
-
-/// Rounds of the comparison: more than the minimum only where the machine is busy otherwise.
-const ROUNDS_MIN: usize = 3;
-const ROUNDS_MAX: usize = 12;
+pub const RUNS_UNDER_WAY: usize = 10;
 
 pub fn cases() -> Vec<Case> {
     let cases = [
         Case::over_both("noise_of_every_length_is_dropped_and_counted", noise),
         Case::over_both("bad_datagrams_are_dropped_for_their_reason", reasons),
-        Case::over_both("transfer_keeps_its_rate_beside_noise", beside),
     ];
     each(cases, |case| case.needs(OURS).alone())
 }
 
 /// Our node, its peer (both with a TAP), and somebody whom it does not know.
-struct Scene {
-    ours: Node,
-    peer: Node,
-    stranger: Node,
-    daemon: Daemon,
-    peer_daemon: Daemon,
+pub struct Scene {
+    pub ours: Node,
+    pub peer: Node,
+    pub stranger: Node,
+    pub daemon: Daemon,
+    _peer_daemon: Daemon,
 }
 
 impl Scene {
-    fn new(family: Family) -> Self {
+    pub fn new(family: Family) -> Self {
         let [ours, peer, stranger] = three_nodes(family);
         let config = |node: &Node, number: u8, far: &Node, keys: &str| {
             let addresses =
@@ -62,27 +54,21 @@ impl Scene {
         let allowed = "allowed_ips = [\"10.9.0.2/32\", \"fd00:9::2/128\", \"fe80::/10\"]";
         let daemon = Daemon::start(&ours, &config(&ours, 1, &peer, allowed));
         let peer_daemon = Daemon::start(&peer, &config(&peer, 2, &ours, ""));
-        Self { ours, peer, stranger, daemon, peer_daemon }
+        Self { ours, peer, stranger, daemon, _peer_daemon: peer_daemon }
     }
 
-    fn target(&self) -> SocketAddr {
+    pub fn target(&self) -> SocketAddr {
         SocketAddr::new(self.ours.address, 4789)
     }
 }
 
-fn any(family: IpAddr) -> IpAddr {
+/// Gives any address of the family of another.
+pub fn any(family: IpAddr) -> IpAddr {
     if family.is_ipv4() { [0; 4].into() } else { [0; 16].into() }
 }
 
 fn total(daemon: &Daemon) -> u64 {
     daemon.query("drops")["total"].as_u64().expect("total is a number")
-}
-
-fn count(daemon: &Daemon, reason: &str) -> u64 {
-    let drops = daemon.query("drops");
-    let reasons = drops["reasons"].as_array().expect("reasons is a list");
-    let of = reasons.iter().find(|entry| entry["reason"] == reason);
-    of.and_then(|entry| entry["packets"].as_u64()).unwrap_or(0)
 }
 
 fn noise(family: Family) {
@@ -106,12 +92,13 @@ fn noise(family: Family) {
         }
         note(&format!("{} drops", total(&scene.daemon)));
     }
-    assert!(count(&scene.daemon, "unknown_peer") >= 101 * DATAGRAMS as u64);
+    assert!(scene.daemon.dropped("unknown_peer") >= 101 * DATAGRAMS as u64);
     // Those of 1 to 7 bytes arrive as runs: the run has room for a header, which is wrong.
-    assert!(count(&scene.daemon, "vxlan_too_short") >= DATAGRAMS as u64);
+    assert!(scene.daemon.dropped("vxlan_too_short") >= DATAGRAMS as u64);
 }
 
-fn send_noise(socket: &UdpSocket, to: SocketAddr, random: &mut Random, len: usize) {
+/// Sends a run of random datagrams of `len` bytes.
+pub fn send_noise(socket: &UdpSocket, to: SocketAddr, random: &mut Random, len: usize) {
     match len {
         0 => (0..RUN).for_each(|_| assert_eq!(socket.send_to(&[], to).unwrap(), 0)),
         _ => udp::send_run(socket, to, &random.bytes(RUN * len), len as u16),
@@ -163,18 +150,18 @@ fn reasons(family: Family) {
     }
     let socket = udp::socket(&scene.peer.host, any(scene.target().ip()));
     for (reason, datagram) in &bad {
-        let before = count(&scene.daemon, reason);
+        let before = scene.daemon.dropped(reason);
         socket.send_to(datagram, scene.target()).unwrap();
         wait::until_true(&format!("{reason} counts {datagram:02x?}"), || {
-            count(&scene.daemon, reason) > before
+            scene.daemon.dropped(reason) > before
         });
     }
     let socket = udp::socket(&scene.stranger.host, any(scene.target().ip()));
     for (_, datagram) in &bad {
-        let before = count(&scene.daemon, "unknown_peer");
+        let before = scene.daemon.dropped("unknown_peer");
         socket.send_to(datagram, scene.target()).unwrap();
         wait::until_true("a stranger's datagram counts as such", || {
-            count(&scene.daemon, "unknown_peer") > before
+            scene.daemon.dropped("unknown_peer") > before
         });
     }
     assert_no_entry(&scene.daemon.ask("fdb"), "ff:ff:ff:ff:ff:ff");
@@ -183,60 +170,4 @@ fn reasons(family: Family) {
 fn assert_no_entry(table: &Value, mac: &str) {
     let entries = table.as_array().expect("fdb --json is a list");
     assert!(entries.iter().all(|entry| entry["mac"] != mac), "{table}");
-}
-
-/// Sends noise at a steady rate until it is told to end.
-fn generate(host: &Host, to: SocketAddr, ends: &AtomicBool, sent: &AtomicU64) {
-    let socket = udp::socket(host, any(to.ip()));
-    let mut random = Random::new(11);
-    while !ends.load(Ordering::Relaxed) {
-        let len = 8 + (sent.load(Ordering::Relaxed) % 93) as usize;
-        send_noise(&socket, to, &mut random, len);
-        sent.fetch_add(RUN as u64, Ordering::Relaxed);
-        thread::park_timeout(std::time::Duration::from_millis(1));
-    }
-}
-
-/// Compares a transfer beside noise with one beside the same noise aimed at a socket that discards.
-fn beside(family: Family) {
-    let scene = Scene::new(family);
-    let discards = udp::socket(&scene.ours.host, scene.ours.address);
-    let discarding = discards.local_addr().unwrap();
-    // Interleaved, the best of each: what else the machine does takes from both alike, and the
-    // more rounds, the less of it is left in the best.
-    let mut best = [0.0_f64; 2];
-    for round in 1..=ROUNDS_MAX {
-        for (run, target) in [discarding, scene.target()].into_iter().enumerate() {
-            best[run] = best[run].max(rate_beside(&scene, target));
-        }
-        if round >= ROUNDS_MIN && best[1] >= 0.9 * best[0] {
-            break;
-        }
-    }
-    let ratio = best[1] / best[0];
-    note(&format!("{:.2} Gbit/s beside noise, {ratio:.3} of the control", best[1] * 8.0 / 1e9));
-    assert!(ratio >= 0.9, "{ratio:.3} of the control run");
-    assert!(count(&scene.daemon, "unknown_peer") > 0);
-    drop(scene.peer_daemon);
-}
-
-/// Ends the generator, also when the transfer fails.
-struct End<'a>(&'a AtomicBool);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-fn rate_beside(scene: &Scene, target: SocketAddr) -> f64 {
-    let (ends, sent) = (AtomicBool::new(false), AtomicU64::new(0));
-    thread::scope(|scope| {
-        scope.spawn(|| generate(&scene.stranger.host, target, &ends, &sent));
-        let _end = End(&ends);
-        let bytes = 256 << 20;
-        let rate = tcp::send(&scene.peer.host, &scene.ours.host, [10, 9, 0, 1].into(), bytes);
-        note(&format!("{rate} beside {} datagrams of noise", sent.load(Ordering::Relaxed)));
-        rate.bytes_per_sec()
-    })
 }
