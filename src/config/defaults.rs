@@ -4,6 +4,9 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::Switch;
 
+/// `busy_poll_us`: how long the worker looks for the next packet before it sleeps.
+pub const BUSY_POLL_US: u32 = 50;
+
 /// `underlay.ttl`: hop limit of the outer header.
 pub const TTL: u8 = 64;
 /// `underlay.copy_dscp`: whether the inner DSCP goes to the outer header.

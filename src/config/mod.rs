@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::Duration;
 
 mod check;
 pub mod defaults;
@@ -38,11 +39,16 @@ const NETWORKS_MAX: usize = 1024;
 /// The most peers of one daemon, well inside `PeerId::SLOT_BITS`.
 const PEERS_MAX: usize = 65_536;
 
+/// The longest `busy_poll_us`: looking for longer saves nothing.
+const BUSY_POLL_US_MAX: u32 = 1000;
+
 /// The settings of one daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The daemon's name, a part of its API socket's path: 1 to 64 of `A-Z a-z 0-9 . _ -`.
     pub name: String,
+    /// How long the worker looks for the next packet before it sleeps.
+    pub busy_poll: Duration,
     /// How its datagrams are sent and received.
     pub underlay: Underlay,
     /// Which offloads it uses.
@@ -109,6 +115,7 @@ pub fn parse(file: &str, text: &str) -> Result<Config, ConfigErrors> {
 /// Reads the whole document; what is faulty is reported and stands at its default.
 fn read(mut root: Section<'_>) -> Config {
     let name = name::read_host(&mut root);
+    let busy_poll_us = root.number("busy_poll_us", 0..=BUSY_POLL_US_MAX);
     let mut underlay = Underlay::read(&mut root);
     let offload = Offload::read(&mut root);
     let mut vxlan = Vxlan::read(&mut root);
@@ -124,6 +131,7 @@ fn read(mut root: Section<'_>) -> Config {
     root.finish();
     Config {
         name,
+        busy_poll: Duration::from_micros(busy_poll_us.unwrap_or(defaults::BUSY_POLL_US).into()),
         underlay: underlay.map(|draft| draft.settings).unwrap_or_default(),
         offload,
         vxlan: vxlan.map(|draft| draft.settings),

@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use thiserror::Error;
@@ -82,6 +83,7 @@ pub struct Build {
     pub(super) ports: Vec<Port>,
     pub(super) underlay: Underlay,
     pub(super) wake: Arc<Wake>,
+    pub(super) busy_poll: Duration,
     teardown: Teardown,
 }
 
@@ -141,7 +143,8 @@ pub fn build(config: &Config, mut cleaner: Cleaner) -> Result<Build, StartError>
         drop(cleaner);
         Ok::<_, StartError>(())
     });
-    Ok(Build { node, ports, underlay, wake: Arc::new(wake), teardown })
+    let wake = Arc::new(wake);
+    Ok(Build { node, ports, underlay, wake, busy_poll: config.busy_poll, teardown })
 }
 
 fn socket_spec(config: &Config) -> SocketSpec {

@@ -13,6 +13,7 @@ mod lifecycle;
 mod log;
 mod log_limit;
 mod teardown;
+mod waiting;
 mod worker;
 
 pub use lifecycle::{RunError, run, socket_path};

@@ -17,6 +17,7 @@ use tracing::warn;
 use super::LogLimit;
 use super::answer;
 use super::build::{Build, Port};
+use super::waiting::Waiting;
 use crate::api::query::QueryReceiver;
 use crate::api::report;
 use crate::buffer::{HEADER_AREA, Memory};
@@ -136,7 +137,7 @@ impl Worker {
     }
 
     fn start(build: Build, queries: QueryReceiver) -> io::Result<WorkerHandle> {
-        let poller = Poller::new()?;
+        let poller = watch(&build)?;
         let wake = Arc::clone(&build.wake);
         let stop = Arc::new(AtomicBool::new(false));
         let now = Instant::now();
@@ -155,30 +156,17 @@ impl Worker {
             log: LogLimit::default(),
             calls: report::Worker { threads: 1, ..report::Worker::default() },
         };
-        worker.watch(&poller)?;
+        let waiting = Waiting::new(poller, build.busy_poll);
         let thread =
-            thread::Builder::new().name("worker".into()).spawn(move || worker.run(poller))?;
+            thread::Builder::new().name("worker".into()).spawn(move || worker.run(waiting))?;
         Ok(WorkerHandle { thread, stop, wake })
     }
 
-    fn watch(&self, poller: &Poller) -> io::Result<()> {
-        poller.add(self.wake.as_fd(), TOKEN_WAKE)?;
-        for (index, port) in self.ports.iter().enumerate() {
-            poller.add(port.device.as_fd(), TOKEN_DEVICE + index as u64)?;
-        }
-        for (index, fd, _) in self.underlay.listeners() {
-            poller.add(fd, TOKEN_SOCKET + index as u64)?;
-        }
-        Ok(())
-    }
-
-    fn run(mut self, mut poller: Poller) -> Result<(), WorkerError> {
+    fn run(mut self, mut waiting: Waiting) -> Result<(), WorkerError> {
         while !self.stop.load(Ordering::Acquire) {
-            let timeout = self.next_tick.saturating_duration_since(Instant::now());
-            poller.wait(Some(timeout)).map_err(WorkerError::Poll)?;
-            self.calls.waits += 1;
-            let now = Instant::now();
-            for token in poller.ready() {
+            let now = waiting.wait(self.next_tick).map_err(WorkerError::Poll)?;
+            self.calls.waits = waiting.calls();
+            for token in waiting.ready() {
                 match token {
                     TOKEN_WAKE => self.handle_wake(now),
                     TOKEN_SOCKET.. => self.handle_socket(now, (token - TOKEN_SOCKET) as usize),
@@ -295,4 +283,17 @@ impl Worker {
         self.node.finish_batch(&mut self.memory, &mut self.out);
         self.flush(now);
     }
+}
+
+/// Watches everything that packets and questions come from.
+fn watch(build: &Build) -> io::Result<Poller> {
+    let poller = Poller::new()?;
+    poller.add(build.wake.as_fd(), TOKEN_WAKE)?;
+    for (index, port) in build.ports.iter().enumerate() {
+        poller.add(port.device.as_fd(), TOKEN_DEVICE + index as u64)?;
+    }
+    for (index, fd, _) in build.underlay.listeners() {
+        poller.add(fd, TOKEN_SOCKET + index as u64)?;
+    }
+    Ok(poller)
 }
