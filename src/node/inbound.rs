@@ -39,6 +39,8 @@ struct Run {
     local: Option<IpAddr>,
     /// The last packet whose source was checked and learned.
     learned: Option<Headers>,
+    /// The last packet went to the device and nowhere else, after these bytes.
+    outer: Option<[u8; vxlan::HEADER_LEN]>,
     /// Wire packets that the packet in hand stands for, for the counters.
     packets: u64,
 }
@@ -89,7 +91,8 @@ impl Node {
         // 3. What is this buffer.
         let layer = network.layer;
         let (tos, local) = (received.tos, received.local.filter(|local| !local.is_multicast()));
-        let mut run = Run { peer, network: id, layer, tos, local, learned: None, packets: 1 };
+        let mut run =
+            Run { peer, network: id, layer, tos, local, learned: None, outer: None, packets: 1 };
         match classify(buffer, received.stride, layer, network.mtu) {
             Buffer::Super { gso } => {
                 self.inbound_datagram(
@@ -114,12 +117,35 @@ impl Node {
                 let len = received.piece.len as usize;
                 for start in (0..len).step_by(stride.max(1)) {
                     let datagram = received.piece.part(start, stride.min(len - start));
+                    if self.continues(&run, datagram, memory) {
+                        continue;
+                    }
                     let gso = Gso::None;
                     self.inbound_datagram(now, &mut run, received, datagram, vni, gso, memory, out);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Takes a datagram that continues the last one's stream: all that steps 4 to 10 look at is the
+    /// same. `false`: it takes these steps.
+    #[inline]
+    fn continues(&mut self, run: &Run, datagram: Piece, memory: &Memory) -> bool {
+        let Some(outer) = run.outer else { return false };
+        if memory.bytes(datagram).first_chunk() != Some(&outer) {
+            return false;
+        }
+        let packet = datagram.skip(vxlan::HEADER_LEN);
+        let Some(network) = self.networks.at_mut(run.network) else { return false };
+        if !network.coalescer.extend(memory, packet) {
+            return false;
+        }
+        network.to_device.count(1, packet.len as usize);
+        if let Some(peer) = self.peers.live_mut(run.peer) {
+            peer.received.count(1, packet.len as usize);
+        }
+        true
     }
 
     /// One datagram: its own VXLAN header must be the run's, then the packet goes its way.
@@ -136,6 +162,7 @@ impl Node {
         out: &mut Output,
     ) {
         run.packets = 1;
+        run.outer = None;
         let result = decode(memory.bytes(datagram), received.carrier).and_then(|(own, next)| {
             if own != vni {
                 return Err(DropReason::VxlanMixed);
@@ -211,6 +238,10 @@ impl Node {
             gso = load.vnet.gso()?;
         }
         // 10. To the device.
+        if !is_shared && gso == Gso::None {
+            let outer = packet.extend_front(vxlan::HEADER_LEN);
+            run.outer = memory.bytes(outer).first_chunk().copied();
+        }
         let delivery = Delivery { packet, headers, gso, is_shared, packets: run.packets };
         self.deliver(run.network, run.peer, &delivery, memory, out)
     }

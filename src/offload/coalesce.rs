@@ -17,7 +17,7 @@ use crate::buffer::{Memory, Piece};
 use crate::frame::checksum::{Check, looks_partial, verify_transport};
 use crate::frame::{Headers, L4, Layer};
 use crate::peer::NetworkId;
-use chain::{Candidate, Chain};
+use chain::{Candidate, Chain, Next};
 
 /// Flows whose chains are open at the same time: more than a batch has, so that few share a place.
 const OPEN_MAX: usize = 128;
@@ -62,6 +62,8 @@ pub struct Coalescer {
     /// Payload of packets behind each chain's first.
     members: Vec<Member>,
     open: Open,
+    /// The open chain that took the last packet, and its flow.
+    newest: Option<Place>,
 }
 
 /// A payload in a chain, and the next one.
@@ -73,7 +75,14 @@ struct Member {
 impl Coalescer {
     /// Makes one for a network.
     pub fn new(enabled: Coalesce, network: NetworkId) -> Self {
-        Self { enabled, network, chains: Vec::new(), members: Vec::new(), open: Open::default() }
+        Self {
+            enabled,
+            network,
+            chains: Vec::new(),
+            members: Vec::new(),
+            open: Open::default(),
+            newest: None,
+        }
     }
 
     /// Changes what is merged, for when the kernel refuses it; between batches.
@@ -115,6 +124,17 @@ impl Coalescer {
         }
         self.push_single(piece, headers, check);
         check
+    }
+
+    /// Takes a frame or packet that continues the last one: all that its headers say is the same,
+    /// but for what changes from packet to packet of a stream, and its checksum is right. That is
+    /// found out without parsing. `false`: nothing was done.
+    #[inline]
+    pub fn extend(&mut self, memory: &Memory, piece: Piece) -> bool {
+        let Some(Place { hash, chain }) = self.newest else { return false };
+        let Some(next) = self.chains[chain as usize].next(memory, piece) else { return false };
+        self.attach(hash, chain, piece, &next);
+        true
     }
 
     /// Takes a frame or packet whose bytes also go elsewhere: it is not merged, because that
@@ -183,9 +203,11 @@ impl Coalescer {
         self.chains.clear();
         self.members.clear();
         self.open.clear();
+        self.newest = None;
     }
 
     fn push_single(&mut self, piece: Piece, headers: &Headers, check: Check) {
+        self.newest = None;
         if !is_pure_ack(headers) {
             self.close_flow(headers);
         }
@@ -221,33 +243,42 @@ impl Coalescer {
     #[inline]
     fn merge(&mut self, memory: &Memory, piece: Piece, headers: &Headers, packet: &Candidate) {
         let hash = headers.flow_hash();
-        if let Some(index) = self.open.find(hash) {
-            let chain = &mut self.chains[index as usize];
-            if chain.accepts(memory, piece, packet) {
-                let member = self.members.len() as u32;
-                self.members.push(Member { piece: piece.skip(packet.payload_start()), next: NONE });
-                match self.members.get_mut(chain.last_member as usize) {
-                    Some(last) => last.next = member,
-                    None => chain.first_member = member,
-                }
-                chain.last_member = member;
-                chain.extend(packet);
-                if chain.is_full() {
-                    self.open.remove(hash);
-                }
+        if let Some(chain) = self.open.find(hash) {
+            if self.chains[chain as usize].accepts(memory, piece, packet) {
+                self.attach(hash, chain, piece, &packet.next());
                 return;
             }
             self.open.remove(hash);
         }
-        let chain = Chain::seed(piece, headers, packet);
-        if !chain.is_full() {
-            self.open.insert(hash, self.chains.len() as u32);
+        let (chain, index) = (Chain::seed(piece, headers, packet), self.chains.len() as u32);
+        self.newest = (!chain.is_full()).then_some(Place { hash, chain: index });
+        if self.newest.is_some() {
+            self.open.insert(hash, index);
         }
         self.chains.push(chain);
     }
 
+    /// Adds a packet to a chain that accepts it.
+    #[inline]
+    fn attach(&mut self, hash: u32, index: u32, piece: Piece, packet: &Next) {
+        let chain = &mut self.chains[index as usize];
+        let member = self.members.len() as u32;
+        self.members.push(Member { piece: piece.skip(chain.payload_start()), next: NONE });
+        match self.members.get_mut(chain.last_member as usize) {
+            Some(last) => last.next = member,
+            None => chain.first_member = member,
+        }
+        chain.last_member = member;
+        chain.extend(packet);
+        self.newest = (!chain.is_full()).then_some(Place { hash, chain: index });
+        if self.newest.is_none() {
+            self.open.remove(hash);
+        }
+    }
+
     /// Ends the chain of a packet's flow: what comes next must not get in front of the packet.
     fn close_flow(&mut self, headers: &Headers) {
+        self.newest = None;
         if headers.is_fragment() {
             // cold: no ports, so it may belong to any
             self.open.clear();

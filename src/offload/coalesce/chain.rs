@@ -82,9 +82,25 @@ impl Candidate {
         }
     }
 
-    pub(super) fn payload_start(&self) -> usize {
-        usize::from(self.payload_start)
+    /// Gives what a chain takes from it.
+    #[inline]
+    pub(super) fn next(&self) -> Next {
+        Next {
+            payload_len: self.payload_len,
+            id: self.id,
+            window: self.window,
+            is_pushed: self.is_pushed,
+        }
     }
+}
+
+/// What a chain takes from a packet that continues it.
+pub(super) struct Next {
+    payload_len: u16,
+    /// IPv4 identification.
+    id: u16,
+    window: u16,
+    is_pushed: bool,
 }
 
 /// A packet, and the payloads of those that were merged with it.
@@ -212,14 +228,72 @@ impl Chain {
             && ours[..l3] == theirs[..l3]
     }
 
+    /// Reads a packet whose headers are not parsed, if it continues the chain and its checksum is
+    /// right: every byte of its headers is compared with those of the chain, or means what it
+    /// would have to mean.
+    #[inline]
+    pub(super) fn next(&self, memory: &Memory, piece: Piece) -> Option<Next> {
+        let headers = self.payload_start();
+        let (l3, l4) = (usize::from(self.l3), usize::from(self.l4));
+        let bytes = memory.bytes(piece);
+        let payload_len = bytes.len().checked_sub(headers).filter(|len| *len > 0)?;
+        let fits =
+            payload_len <= usize::from(self.size) && self.ip_len() + payload_len <= IP_LEN_MAX;
+        if !fits || !self.headers_agree(&memory.bytes(self.seed)[..headers], &bytes[..headers]) {
+            return None;
+        }
+        let (ip, segment) = (&bytes[l3..l4], &bytes[l4..]);
+        let ip_is_right = match self.is_v4 {
+            true => {
+                usize::from(word(ip, ipv4::field::TOTAL_LEN)) == bytes.len() - l3
+                    && (self.dont_fragment || word(ip, ipv4::field::ID) == self.next_id)
+                    && checksum::ipv4_header(ip) == word(ip, ipv4::field::CHECKSUM)
+            }
+            false => usize::from(word(ip, ipv6::field::PAYLOAD_LEN)) == segment.len(),
+        };
+        let segment_is_next = match self.is_tcp {
+            true => long(segment, tcp::field::SEQUENCE) == self.next_sequence,
+            // A sum of zero would be none.
+            false => {
+                usize::from(word(segment, l4::UDP_LENGTH)) == segment.len()
+                    && word(segment, l4::UDP_CHECKSUM) != 0
+            }
+        };
+        if !ip_is_right || !segment_is_next || !self.sum_is_right(ip, segment) {
+            return None;
+        }
+        Some(Next {
+            payload_len: payload_len as u16,
+            id: if self.is_v4 { word(ip, ipv4::field::ID) } else { 0 },
+            window: if self.is_tcp { word(segment, tcp::field::WINDOW) } else { 0 },
+            is_pushed: self.is_tcp && segment[tcp::field::FLAGS] & tcp::flag::PSH != 0,
+        })
+    }
+
+    #[inline]
+    fn sum_is_right(&self, ip: &[u8], segment: &[u8]) -> bool {
+        let addresses = if self.is_v4 { ipv4::field::SRC } else { ipv6::field::SRC };
+        let mut sum = Sum::new();
+        sum.add_u16(if self.is_tcp { 6 } else { 17 });
+        sum.add_u16(segment.len() as u16);
+        sum.add_bytes(&ip[addresses..]);
+        sum.add_bytes(segment);
+        sum.fold() == 0xffff
+    }
+
+    /// Gives where the payload of its packets starts.
+    pub(super) fn payload_start(&self) -> usize {
+        usize::from(self.payload_start)
+    }
+
     /// Takes a packet that it accepts.
     #[inline]
-    pub(super) fn extend(&mut self, packet: &Candidate) {
+    pub(super) fn extend(&mut self, packet: &Next) {
         self.len += u32::from(packet.payload_len);
         self.packets += 1;
         self.is_ended = packet.is_pushed || packet.payload_len < self.size;
         self.is_pushed = packet.is_pushed;
-        self.next_sequence = self.next_sequence.wrapping_add(u32::from(packet.payload_len));
+        self.next_sequence = self.next_sequence.wrapping_add(packet.payload_len.into());
         self.next_id = packet.id.wrapping_add(1);
         self.window = packet.window;
     }
