@@ -124,9 +124,7 @@ impl Node {
             }
         }
         let way = self.way(load, to).ok_or(DropReason::NoPeers)?;
-        for &(head, body) in &self.segments {
-            out.send(&way, head, body);
-        }
+        out.send_all(&way, &self.segments);
         let (packets, bytes) = (self.segments.len() as u64, load.packet.len as usize);
         if let Some(peer) = self.peers.live_mut(to) {
             peer.sent.count(packets, bytes);

@@ -85,17 +85,27 @@ impl Output {
     ///
     /// A run is what one UDP_SEGMENT send takes: one way, equal lengths, only the last shorter.
     pub(super) fn send(&mut self, way: &Way, head: Piece, body: Piece) {
-        let len = head.len + body.len;
+        self.send_all(way, &[(head, body)]);
+    }
+
+    /// Adds datagrams of one flow, each made of a head and a body, in their order.
+    pub(super) fn send_all(&mut self, way: &Way, datagrams: &[(Piece, Piece)]) {
         let flow = way.flow.wrapping_add(way.peer.slot() as u32) as usize % FLOWS;
-        let run = match self.find(way, len, self.flow_ends[flow] as usize) {
-            Some(run) => run,
-            None => self.begin(way, len),
-        };
-        let transmit = &mut self.transmits[run];
-        transmit.count += 1;
-        transmit.len += len;
-        self.flow_ends[flow] = run as u32 + 1;
-        self.queue.push(Datagram { run: run as u32, head, body });
+        let mut end = self.flow_ends[flow] as usize;
+        // Whether the run before `end` was found for this way.
+        let mut is_same_way = false;
+        for &(head, body) in datagrams {
+            let len = head.len + body.len;
+            if !(is_same_way && has_room(&self.transmits[end - 1], len)) {
+                end = self.find(way, len, end).unwrap_or_else(|| self.begin(way, len)) + 1;
+                is_same_way = true;
+            }
+            let run = &mut self.transmits[end - 1];
+            run.count += 1;
+            run.len += len;
+            self.queue.push(Datagram { run: end as u32 - 1, head, body });
+        }
+        self.flow_ends[flow] = end as u32;
     }
 
     /// Finds a run that takes the datagram and is not sent before its flow's last: one of its
@@ -154,12 +164,7 @@ impl Output {
 
 /// Whether a datagram of `len` bytes may follow in the run.
 fn takes(run: &Transmit, way: &Way, len: u32) -> bool {
-    let size = u32::from(run.datagram_len);
-    let is_open = run.len == size * u32::from(run.count);
-    is_open
-        && len <= size
-        && run.count < RUN_DATAGRAMS_MAX
-        && run.len + len <= RUN_BYTES_MAX
+    has_room(run, len)
         && run.entropy == way.entropy
         && run.to == way.to
         && run.from == way.from
@@ -167,6 +172,15 @@ fn takes(run: &Transmit, way: &Way, len: u32) -> bool {
         && run.peer == way.peer
         && run.network == way.network
         && run.relayed_from == way.relayed_from
+}
+
+/// Whether the run is open and has room for a datagram of `len` bytes.
+fn has_room(run: &Transmit, len: u32) -> bool {
+    let size = u32::from(run.datagram_len);
+    run.len == size * u32::from(run.count)
+        && len <= size
+        && run.count < RUN_DATAGRAMS_MAX
+        && run.len + len <= RUN_BYTES_MAX
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::{SendError, SendFault, Senders, Underlay};
 use crate::buffer::{Memory, Piece};
 use crate::sys::datagram::{self, BATCH_MAX, Envelope};
 use crate::sys::poll::wait_writable;
-use crate::sys::slices::{SliceList, Slices};
+use crate::sys::slices::{SLICES_MAX, SliceList, Slices};
 use crate::sys::udp::Family;
 use crate::transport::Transmit;
 
@@ -136,6 +136,10 @@ impl<'a> Sending<'a> {
         let count_max = (family.payload_max() / len.max(1)).clamp(1, SEGMENTS_MAX);
         let mut list = slices.start();
         let mut count = 0;
+        if self.left <= count_max && self.cursor.gather_rest(&mut list) {
+            count = self.left;
+            (self.left, self.left_bytes) = (0, 0);
+        }
         while count < count_max && self.gather_datagram(&mut list) {
             count += 1;
         }
@@ -249,6 +253,20 @@ impl<'a> Cursor<'a> {
         }
         // An empty datagram still needs a slice of its own to be counted by.
         len > 0 || list.push(&[])
+    }
+
+    /// Adds all that is left to the list; `false`, and nothing done, if it does not fit or a part of
+    /// a piece is gone.
+    fn gather_rest(&mut self, list: &mut SliceList<'_, 'a>) -> bool {
+        let pieces = &self.pieces[self.index..];
+        if self.offset > 0 || list.len() + pieces.len() > SLICES_MAX {
+            return false;
+        }
+        for piece in pieces {
+            list.push(self.memory.bytes(*piece));
+        }
+        self.index = self.pieces.len();
+        true
     }
 
     /// Takes what lies in one stretch of memory, at most `max` bytes; an empty piece at the end.
