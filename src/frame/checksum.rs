@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{Headers, L4, Net, be16, l4};
+use crate::sys::sum::sum_words;
 
 /// A running one's complement sum.
 ///
@@ -39,24 +40,7 @@ impl Sum {
     /// zero, so nothing may follow it. At most 64 KiB at once, and 2^15 times.
     #[inline]
     pub fn add_bytes(&mut self, bytes: &[u8]) {
-        let (blocks, rest) = bytes.as_chunks::<64>();
-        // Eight lanes of 64 bits that take words of 32: the compiler makes vectors of them.
-        let mut lanes = [0u64; 8];
-        for block in blocks {
-            let (words, _) = block.as_chunks::<8>();
-            for (lane, word) in lanes.iter_mut().zip(words) {
-                let word = u64::from_ne_bytes(*word);
-                *lane += (word & 0xffff_ffff) + (word >> 32);
-            }
-        }
-        let mut sum: u64 = lanes.iter().sum();
-        let (words, rest) = rest.as_chunks::<4>();
-        for word in words {
-            sum += u64::from(u32::from_ne_bytes(*word));
-        }
-        let mut last = [0; 4];
-        last[..rest.len()].copy_from_slice(rest);
-        self.0 += sum + u64::from(u32::from_ne_bytes(last));
+        self.0 += sum_words(bytes);
     }
 
     /// Gives the sum in 16 bits, not complemented.

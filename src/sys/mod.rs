@@ -1,4 +1,5 @@
-//! What the kernel offers beyond std: ioctls, control messages, epoll. The only room with `unsafe`.
+//! What the kernel and the processor offer beyond std: ioctls, control messages, epoll, vectors. The
+//! only room with `unsafe`.
 //!
 //! Its modules give safe functions over file descriptors and bytes, and know nothing of packets,
 //! peers or settings. Policy (what to try, what to fall back to) lives in `device` and `socket`.
@@ -12,6 +13,7 @@ pub mod link;
 pub mod netns;
 pub mod poll;
 pub mod slices;
+pub mod sum;
 pub mod tun;
 pub mod udp;
 
