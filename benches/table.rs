@@ -6,6 +6,8 @@
 //! calls in each of them, of which the shortest time counts, so that a pause is one that the call
 //! itself takes and not one that the machine took elsewhere.
 
+mod order;
+
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -15,12 +17,12 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use tunctl::forward::{Learning, Limits, MacKey, Place, Table};
 use tunctl::peer::PeerId;
 
+use order::{SAMPLES, mix, uniform, zipf};
+
 const ENTRIES: usize = 1_000_000;
 const PEERS: usize = 10;
 const BATCH: usize = 64;
 const SWEEP_BUDGET: usize = 1024;
-/// Keys looked up in a cycle, a power of two.
-const SAMPLES: usize = 1 << 20;
 /// Lookups that are timed together.
 const WINDOW: usize = 4096;
 const ROUNDS: usize = 5;
@@ -273,35 +275,6 @@ fn keys(count: usize) -> Vec<MacKey> {
 fn key(n: u64) -> MacKey {
     let [a, b, c, d, e, f, ..] = mix(n).to_be_bytes();
     MacKey::new(0, [a & 0xfe | 0x02, b, c, d, e, f])
-}
-
-fn uniform(keys: &[MacKey]) -> Vec<MacKey> {
-    (0..SAMPLES as u64).map(|n| keys[mix(!n) as usize % keys.len()]).collect()
-}
-
-/// Zipf with exponent 1: the kth key is looked up 1/k as often as the first.
-fn zipf(keys: &[MacKey]) -> Vec<MacKey> {
-    let mut sum = 0.0;
-    let sums: Vec<f64> = (1..=keys.len())
-        .map(|rank| {
-            sum += 1.0 / rank as f64;
-            sum
-        })
-        .collect();
-    (0..SAMPLES as u64)
-        .map(|n| {
-            let point = mix(!n) as f64 / u64::MAX as f64 * sum;
-            keys[sums.partition_point(|sum| *sum < point).min(keys.len() - 1)]
-        })
-        .collect()
-}
-
-/// SplitMix64 of a counter.
-fn mix(n: u64) -> u64 {
-    let mut z = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 fn resident_bytes() -> f64 {

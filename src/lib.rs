@@ -8,7 +8,7 @@
 //!   [`transport`]: how it crosses. [`node`]: both directions of a packet's way. All of them pure:
 //!   they take `now` and bytes, and return what to do.
 //! - [`device`], [`socket`], [`config`], [`api`]: the outside world; [`sys`] has all `unsafe`.
-//! - [`daemon`] runs it, [`lab`] makes hosts to try it on, [`bench`] measures it there, [`cli`] is
+//! - [`daemon`] runs it, [`lab`] makes hosts to try it on, [`mod@bench`] measures it there, [`cli`] is
 //!   what users meet.
 
 pub mod api;

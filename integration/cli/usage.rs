@@ -4,7 +4,8 @@ use std::fs;
 
 use crate::program::{Ended, ended, program, tunctl};
 
-const VERBS: [&str; 8] = ["run", "check", "demo", "status", "peers", "fdb", "routes", "drops"];
+const VERBS: [&str; 9] =
+    ["run", "check", "demo", "bench", "status", "peers", "fdb", "routes", "drops"];
 
 #[test]
 fn help_names_every_verb_and_every_verb_has_help() {
@@ -49,6 +50,32 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
             "demo --device x",
             "invalid value 'x' for '--device <DEVICE>' [possible values: tun, tap]",
         ),
+        (
+            "bench vxlan",
+            "invalid value 'vxlan' for '[CASE]...': no case is named vxlan; there are: raw, \
+             kernel-vxlan, vxlan-tap, vxlan-tun, vxlan-tap-to-kernel, kernel-to-vxlan-tap, \
+             wireguard-go, boringtun-cli, gotatun, vpncloud, openvpn",
+        ),
+        (
+            "bench --measure rtt,tcp",
+            "invalid value 'tcp' for '--measure <LIST>': there is no measure \"tcp\"; there are \
+             tcp-1, tcp-8, udp-64, udp-64-lossless, udp-mixed, udp-mixed-lossless, rtt, \
+             rtt-loaded, table, spread",
+        ),
+        ("bench --secs 0", "invalid value '0' for '--secs <N>': expected seconds from 0.1 to 3600"),
+        ("bench --runs 0", "invalid value '0' for '--runs <N>': 0 is not in 1..=1000"),
+        (
+            "bench --underlay lan",
+            "invalid value 'lan' for '--underlay <nic|veth>': no underlay is named lan; there are: \
+             nic, veth",
+        ),
+        (
+            "bench --full --measure rtt",
+            "the argument '--full' cannot be used with '--measure <LIST>'",
+        ),
+        ("bench raw --measure rtt,table", "table can be measured of vxlan-tap only"),
+        ("bench --roofline --mtu 9000", "the model of --roofline is one of MTU 1500"),
+        ("bench --set [offload", "--set is no TOML: unclosed table, expected `]`"),
         ("--socket", "a value is required for '--socket <PATH>' but none was supplied"),
     ];
     for (line, message) in cases {
@@ -59,6 +86,20 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
             "tunctl {line}"
         );
     }
+}
+
+#[test]
+fn rival_that_is_not_installed_is_told_before_anything_is_measured() {
+    let ended = ended(program().env("PATH", "/nowhere").args(["bench", "raw", "openvpn"]));
+    let message = "tunctl: case openvpn needs the program openvpn, which is not in PATH\n";
+    assert_eq!((ended.stderr.as_str(), ended.code, ended.stdout.as_str()), (message, Some(1), ""));
+}
+
+#[test]
+fn picture_that_cannot_be_written_is_told_before_anything_is_measured() {
+    let ended = tunctl("bench raw --plot /missing/a.svg");
+    let message = "tunctl: cannot write /missing/a.svg: No such file or directory (os error 2)\n";
+    assert_eq!((ended.stderr.as_str(), ended.code, ended.stdout.as_str()), (message, Some(1), ""));
 }
 
 #[test]

@@ -17,10 +17,15 @@ mod place;
 #[path = "../relay.rs"]
 mod relay;
 mod stream;
+mod surroundings;
 mod tcp;
 mod udp;
 mod wait;
 
 fn main() -> std::process::ExitCode {
+    // `lab` starts its daemons as this very program.
+    if std::env::args_os().next().is_some_and(|name| name == "tunctl") {
+        return tunctl::cli::main(std::env::args_os());
+    }
     harness::run(cases::all())
 }

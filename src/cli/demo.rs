@@ -3,8 +3,7 @@
 //! Hosts, sockets and files live in namespaces that end with this process, and the daemons are
 //! killed with it, so nothing is left behind however it ends.
 
-mod interrupt;
-mod node;
+mod site;
 mod traffic;
 
 use std::io::{self, Write};
@@ -12,9 +11,8 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
-use crate::lab::{self, End, LabError};
-use interrupt::Interrupt;
-use node::{Node, Site};
+use crate::lab::{self, Daemon, End, Interrupt, LabError};
+use site::Site;
 
 /// What the wire between the hosts carries, bytes.
 const UNDERLAY_MTU: u32 = 1500;
@@ -84,26 +82,6 @@ pub enum DemoError {
         /// The system's answer.
         source: io::Error,
     },
-    /// A daemon ended, or was not ready in time.
-    #[error("the daemon in {host} {fault}; its log:\n{log}")]
-    Daemon {
-        /// The host.
-        host: &'static str,
-        /// What it did.
-        fault: String,
-        /// What it wrote to standard error.
-        log: String,
-    },
-    /// A verb that asks a daemon failed.
-    #[error("`tunctl {verb}` in {host} failed: {text}")]
-    Verb {
-        /// The host.
-        host: &'static str,
-        /// The verb.
-        verb: &'static str,
-        /// What it wrote to standard error.
-        text: String,
-    },
     /// The echo did not come back.
     #[error("echo through the tunnel: {0}")]
     Echo(io::Error),
@@ -137,22 +115,21 @@ fn show(out: &mut impl Write, args: DemoArgs) -> Result<(), DemoError> {
     lab::connect(left.end(), right.end(), UNDERLAY_MTU)?;
     describe(out, args, &sites)?;
 
-    let mut alpha = Node::start(left, right, args.device, entered.directory)?;
-    let mut beta = Node::start(right, left, args.device, entered.directory)?;
-    for node in [&mut alpha, &mut beta] {
-        node.wait_until_ready()?;
-    }
+    let start = |site: &Site, other| {
+        Daemon::start(&site.host, &site.config(other, args.device), entered.directory)
+    };
+    let mut daemons = [start(left, right)?, start(right, left)?];
+    daemons.iter_mut().try_for_each(Daemon::wait_until_ready)?;
     let up = Instant::now();
     writeln!(out, "Both daemons are ready.\n")?;
 
-    let nodes = [alpha, beta];
     let is_done = show_traffic(out, args, &sites, &interrupt)?;
     if !is_done {
-        show_tables(out, args, &nodes)?;
-        invite(out, &nodes[0], entered)?;
+        show_tables(out, args, &daemons)?;
+        invite(out, &daemons[0], entered)?;
         stay(out, args, &interrupt, up)?;
     }
-    nodes.into_iter().try_for_each(Node::stop)?;
+    daemons.into_iter().try_for_each(Daemon::stop)?;
     writeln!(out, "Both daemons have stopped; nothing is left of the hosts.")?;
     Ok(())
 }
@@ -165,7 +142,7 @@ fn describe(out: &mut impl Write, args: DemoArgs, sites: &[Site; 2]) -> io::Resu
     writeln!(out, "between them, and on each a tunctl daemon with a {device} device:\n")?;
     writeln!(out, "  {:<24}wire{:>24}", left.name, right.name)?;
     writeln!(out, "  {:<20}----------------{:>20}", left.underlay, right.underlay)?;
-    writeln!(out, "  {:<20}== vxlan VNI {} =={:>17}\n", left.overlay, node::VNI, right.overlay)?;
+    writeln!(out, "  {:<20}== vxlan VNI {} =={:>17}\n", left.overlay, site::VNI, right.overlay)?;
     Ok(())
 }
 
@@ -194,11 +171,15 @@ fn show_traffic(
     Ok(interrupt.is_raised())
 }
 
-fn show_tables(out: &mut impl Write, args: DemoArgs, nodes: &[Node; 2]) -> Result<(), DemoError> {
-    for node in nodes {
+fn show_tables(
+    out: &mut impl Write,
+    args: DemoArgs,
+    daemons: &[Daemon; 2],
+) -> Result<(), DemoError> {
+    for daemon in daemons {
         for verb in ["status", "peers", args.device.table()] {
-            let table = node.ask(verb)?;
-            writeln!(out, "\n[{}] tunctl {verb}", node.name())?;
+            let table = daemon.ask(verb)?;
+            writeln!(out, "\n[{}] tunctl {verb}", daemon.host().name())?;
             out.write_all(table.as_bytes())?;
         }
     }
@@ -206,10 +187,14 @@ fn show_tables(out: &mut impl Write, args: DemoArgs, nodes: &[Node; 2]) -> Resul
 }
 
 /// Says how to look at the hosts from another terminal.
-fn invite(out: &mut impl Write, node: &Node, entered: lab::Entered) -> io::Result<()> {
-    let (pid, socket) = (node.pid(), node.socket());
+fn invite(out: &mut impl Write, daemon: &Daemon, entered: lab::Entered) -> io::Result<()> {
+    let (pid, socket) = (daemon.pid(), daemon.socket());
     let user = if entered.in_user_namespace { " -U --preserve-credentials" } else { "" };
-    writeln!(out, "\nTo look at {} from another terminal, as the same user:", node.name())?;
+    writeln!(
+        out,
+        "\nTo look at {} from another terminal, as the same user:",
+        daemon.host().name()
+    )?;
     writeln!(out, "  tunctl --socket /proc/{pid}/root{} status", socket.display())?;
     writeln!(out, "  nsenter -t {pid}{user} -n ip addr")
 }

@@ -40,3 +40,32 @@ pub(super) const DROPS: &str = keys!(
     "{ total, reasons, networks: [{ name, reasons }], peers: [{ name, reasons }] }"
     "  reasons: [{ reason, packets, explanation }]"
 );
+
+pub(super) const BENCH: &str = concat!(
+    "Cases: raw (no tunnel), kernel-vxlan, vxlan-tap, vxlan-tun, vxlan-tap-to-kernel,\n",
+    "kernel-to-vxlan-tap; and where these programs are installed wireguard-go, boringtun-cli, gotatun,\n",
+    "vpncloud, openvpn.\n",
+    "Measures: tcp-N (N streams), udp-64 (one flow, 64 bytes, as fast as it goes), udp-mixed (64 flows,\n",
+    "64 to 1400 bytes), udp-64-lossless and udp-mixed-lossless (the highest rate with at most 0.1 %\n",
+    "lost), rtt and rtt-loaded (half the time of request and response, idle and beside a TCP stream);\n",
+    "of vxlan-tap also table (a million learned MACs) and spread (10 000 destinations).\n",
+    "\n",
+    "JSON: { tunctl, machine, settings, started_unix_secs, announced_secs, took_secs, repeated_groups,\n",
+    "  left_out_samples, roofline, cases, missing, samples }\n",
+    "  tunctl: { version, commit, optimized }\n",
+    "  machine: { cpu, cores, kernel, load_average }\n",
+    "  settings: { underlay, mtu, congestion, set, secs, rounds, measures }\n",
+    "  roofline (null without --roofline): { underlay, run_bytes, run_segments, terms, limits }\n",
+    "  cases: [{ name, kind, encrypted, resident_bytes, drops: { REASON: packets },\n",
+    "    limit: { device, cipher, gbit, woken_gbit, bound, share: { median, min, max } },\n",
+    "    measures: { MEASURE: { rounds, disturbed_rounds, figures: { KEY: { median, min, max,\n",
+    "      to_raw: { median, min, max }, to_kernel_vxlan: { median, min, max } } } } } }]\n",
+    "  missing: [{ case, measure, figures, reason }]: why something above is null\n",
+    "  samples: [{ round, attempt, measure, case, counted, fault, values: { KEY: value },\n",
+    "    usage: { wall_secs, machine_cpu_secs, daemon_cpu_secs, steal_secs, foreign_cpu_secs,\n",
+    "      disturbed } }]\n",
+    "Keys are added, never renamed or removed. Their meaning and units, and the keys of each measure's\n",
+    "figures, are in the documentation of tunctl::bench::report (cargo doc --open).\n",
+    "\n",
+    "Exit codes: 0 all was measured, 1 something could not be, 2 wrong usage."
+);

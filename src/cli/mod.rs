@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+mod bench;
 mod check;
 mod demo;
 mod keys;
@@ -21,6 +22,7 @@ mod table;
 mod units;
 mod usage;
 
+use self::bench::BenchArgs;
 use self::demo::DemoArgs;
 use self::show::{ShowArgs, Subject};
 use crate::daemon;
@@ -52,6 +54,9 @@ enum Verb {
     Check(CheckArgs),
     /// Show the main job without set-up: two hosts, a tunnel between them, traffic through it
     Demo(DemoArgs),
+    /// Measure tunnels on hosts of their own: rates, latency, what they cost
+    #[command(after_help = keys::BENCH)]
+    Bench(BenchArgs),
     /// Show the daemon, its networks and its sockets
     #[command(after_help = keys::STATUS)]
     Status(ShowArgs),
@@ -141,6 +146,7 @@ impl Arguments {
             }),
             Verb::Check(check) => check::run(&check.file),
             Verb::Demo(demo) => demo::run(demo).map_err(Failure::failed),
+            Verb::Bench(bench) => bench::run(&bench),
             Verb::Status(options) => show(Subject::Status, options),
             Verb::Peers(options) => show(Subject::Peers, options),
             Verb::Fdb(options) => show(Subject::Fdb, options),

@@ -27,7 +27,7 @@ impl<const N: usize> Table<N> {
         Self {
             titles: Some(titles),
             aligns: columns.map(|(_, align)| align),
-            widths: titles.map(str::len),
+            widths: titles.map(|title| title.chars().count()),
             rows: Vec::new(),
         }
     }

@@ -45,16 +45,16 @@ pub fn connect(left: End<'_>, right: End<'_>, mtu: u32) -> Result<(), LabError> 
 }
 
 /// Sets an interface up.
-pub(super) fn set_up(host: &Host, interface: &str) -> Result<(), LabError> {
+pub fn set_up(host: &Host, interface: &str) -> Result<(), LabError> {
     netlink(host, format!("set {interface} up"), async |handle| {
         handle.link().set(LinkUnspec::new_with_name(interface).up().build()).execute().await
     })
 }
 
-fn add_address(host: &Host, interface: &str, address: IpNet) -> Result<(), LabError> {
-    let index = host.run(|| nix::net::if_::if_nametoindex(interface));
+/// Gives an interface an address, usable at once.
+pub fn add_address(host: &Host, interface: &str, address: IpNet) -> Result<(), LabError> {
+    let index = index(host, interface)?;
     let action = format!("give {interface} the address {address}");
-    let index = index.map_err(|errno| host.refused(action.clone(), errno.into()))?;
     netlink(host, action, async |handle| {
         let mut request = handle.address().add(index, address.addr(), address.prefix_len());
         let message = request.message_mut();
@@ -64,8 +64,21 @@ fn add_address(host: &Host, interface: &str, address: IpNet) -> Result<(), LabEr
     })
 }
 
+/// Changes the MTU of an interface, bytes.
+pub fn set_mtu(host: &Host, interface: &str, mtu: u32) -> Result<(), LabError> {
+    netlink(host, format!("set the MTU of {interface} to {mtu}"), async |handle| {
+        handle.link().set(LinkUnspec::new_with_name(interface).mtu(mtu).build()).execute().await
+    })
+}
+
+/// Gives the number of an interface.
+pub(super) fn index(host: &Host, interface: &str) -> Result<u32, LabError> {
+    host.run(|| nix::net::if_::if_nametoindex(interface))
+        .map_err(|errno| host.refused(format!("find interface {interface}"), errno.into()))
+}
+
 /// Runs one netlink conversation in a host.
-fn netlink<F>(host: &Host, action: String, talk: F) -> Result<(), LabError>
+pub(super) fn netlink<F>(host: &Host, action: String, talk: F) -> Result<(), LabError>
 where
     F: AsyncFnOnce(Handle) -> Result<(), rtnetlink::Error> + Send,
 {

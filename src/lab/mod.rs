@@ -2,15 +2,25 @@
 //!
 //! A [`Host`] is held by a descriptor of this process and by the processes that were started in
 //! it, which die with this one. So nothing is left behind, whatever ends the process. This room
-//! never touches the machine's own namespaces. Read [`enter`] first, then [`Host`].
+//! never touches the machine's own namespaces. Read [`enter()`] first, then [`Host`].
 
+mod daemon;
 mod enter;
 mod host;
+mod interrupt;
 mod link;
+mod process;
+mod route;
+mod vxlan;
 
+pub use daemon::Daemon;
 pub use enter::{Entered, check_tun, enter};
 pub use host::Host;
-pub use link::{End, connect};
+pub use interrupt::Interrupt;
+pub use link::{End, add_address, connect, set_mtu, set_up};
+pub use process::Process;
+pub use route::{add_route, set_neighbours};
+pub use vxlan::KernelVxlan;
 
 /// Why a host cannot be made, with what the user can do about it.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +79,28 @@ pub enum LabError {
         program: String,
         /// The system's answer.
         source: std::io::Error,
+    },
+    /// A process in a host ended, or did not do in time what it should.
+    #[error("{title} in {host} {fault}; its log:\n{log}")]
+    Process {
+        /// What the process is.
+        title: String,
+        /// The host.
+        host: String,
+        /// What it did.
+        fault: String,
+        /// The end of what it printed.
+        log: String,
+    },
+    /// A verb that asks a daemon failed.
+    #[error("`tunctl {verb}` in {host} failed: {text}")]
+    Verb {
+        /// The host.
+        host: String,
+        /// The verb.
+        verb: String,
+        /// What it wrote to standard error.
+        text: String,
     },
 }
 

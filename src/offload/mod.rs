@@ -3,7 +3,7 @@
 //! Outbound, [`Cut`] makes wire packets of what a device gave in one read: it writes headers and
 //! says where each payload is, and never moves payload. Inbound, [`Coalescer`] merges the packets
 //! of one batch that are segments of one flow, so that one write gives the device up to 64 KiB;
-//! [`classify`] says before that what a received buffer is. This room reads no device and no
+//! [`classify()`] says before that what a received buffer is. This room reads no device and no
 //! socket, and keeps nothing beyond a batch.
 //!
 //! Read `vnet.rs` first: it has the kernel's rules.

@@ -10,7 +10,7 @@ pub const NAME_MAX: usize = libc::IFNAMSIZ - 1;
 
 /// ETHTOOL_GDRVINFO in `include/uapi/linux/ethtool.h`.
 const ETHTOOL_GDRVINFO: u32 = 0x3;
-const SIOCETHTOOL: libc::Ioctl = 0x8946;
+pub(super) const SIOCETHTOOL: libc::Ioctl = 0x8946;
 
 /// What drives an interface, as `ethtool -i` prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]

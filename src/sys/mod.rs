@@ -8,11 +8,15 @@
 pub mod capability;
 pub mod child;
 pub mod datagram;
+pub mod ethtool;
 pub mod fault;
+pub mod heads;
 pub mod link;
 pub mod netns;
+pub mod packet_socket;
 pub mod poll;
 pub mod slices;
+pub mod socket_stat;
 pub mod sum;
 pub mod tun;
 pub mod udp;

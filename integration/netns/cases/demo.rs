@@ -1,6 +1,5 @@
 //! `tunctl demo`: shows what it should, ends with 0, leaves nothing.
 
-use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
@@ -11,11 +10,8 @@ use tunctl::lab::Host;
 use crate::daemon::program;
 use crate::harness::{Case, each};
 use crate::need::{Need, OURS};
-use crate::place::run;
+use crate::surroundings::{as_ordinary_user, children_of, has_ended, traces};
 use crate::wait;
-
-/// Somebody without privileges: `nobody`.
-const ORDINARY_USER: &str = "65534";
 
 pub fn cases() -> Vec<Case> {
     let cases = [vec![
@@ -38,22 +34,6 @@ fn demo(arguments: &str) -> Command {
     command.arg("demo").args(arguments.split_whitespace());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
-}
-
-/// Gives what a demonstration could leave behind in its surroundings.
-fn traces(host: &Host) -> String {
-    let list = |directory: &str| -> Vec<String> {
-        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
-    };
-    let own = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let files: Vec<_> = ["/run/tunctl", "/run/netns"].map(list).concat();
-    let temporary: Vec<_> =
-        list("/tmp").into_iter().filter(|name| name.contains("tunctl")).collect();
-    format!("{}{own}{files:?}{temporary:?}", run(host, "ip", "-o link show"))
 }
 
 fn shows() {
@@ -82,22 +62,6 @@ fn start(host: &Host) -> (Child, Vec<u32>) {
     (child, daemons)
 }
 
-fn children_of(parent: u32) -> Vec<u32> {
-    let tasks = fs::read_dir(format!("/proc/{parent}/task")).unwrap().flatten();
-    tasks
-        .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
-        .flat_map(|text| {
-            text.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()
-        })
-        .collect()
-}
-
-/// Whether a process has ended; one that nobody has waited for has.
-fn has_ended(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
-}
-
 fn ctrl_c() {
     let host = Host::new("surroundings").unwrap();
     let before = traces(&host);
@@ -117,17 +81,6 @@ fn killed() {
     child.wait().unwrap();
     wait::until_true("the daemons end too", || daemons.iter().all(|pid| has_ended(*pid)));
     assert_eq!(traces(&host), before);
-}
-
-/// Gives a shell that runs as somebody without privileges, with the program as descriptor 9: it
-/// may lie where only root can go.
-fn as_ordinary_user(script: &str) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid", ORDINARY_USER, "--regid", ORDINARY_USER, "--clear-groups"]);
-    command.args(["sh", "-c", &format!("exec 9<&0 </dev/null; {script}")]);
-    command.stdin(File::open(program()).unwrap()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.current_dir("/");
-    command
 }
 
 fn ordinary() {

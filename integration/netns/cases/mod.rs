@@ -1,6 +1,7 @@
 //! The cases, by what they are about.
 
 mod bad_wire;
+mod bench;
 mod beside_noise;
 mod bridged;
 mod demo;
@@ -14,6 +15,7 @@ mod offload;
 mod order;
 mod outer;
 mod pairs;
+mod scene;
 mod security;
 mod shared_prefix;
 mod underlay;
@@ -40,6 +42,8 @@ pub fn all() -> Vec<Case> {
         noise::cases(),
         beside_noise::cases(),
         demo::cases(),
+        bench::cases(),
+        scene::cases(),
     ];
     groups.into_iter().flatten().collect()
 }

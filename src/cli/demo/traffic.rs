@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::interrupt::Interrupt;
-use crate::lab::Host;
+use crate::lab::{Host, Interrupt};
 
 /// Nothing in the demonstration waits longer.
 const PATIENCE: Duration = Duration::from_secs(5);
