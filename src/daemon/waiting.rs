@@ -78,3 +78,53 @@ impl Waiting {
         self.calls
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::sys::poll::Wake;
+
+    const TOKEN: u64 = 7;
+
+    fn waiting(busy_poll: Duration) -> (Waiting, Wake) {
+        let (poller, wake) = (Poller::new().unwrap(), Wake::new().unwrap());
+        poller.add(wake.as_fd(), TOKEN).unwrap();
+        (Waiting::new(poller, busy_poll), wake)
+    }
+
+    #[test]
+    fn what_is_ready_is_found_whether_it_looks_or_sleeps() {
+        for busy_poll in [Duration::ZERO, Duration::from_secs(1)] {
+            let (mut waiting, wake) = waiting(busy_poll);
+            for _ in 0..3 {
+                wake.set();
+                waiting.wait(Instant::now() + Duration::from_secs(10)).unwrap();
+                assert_eq!(waiting.ready().collect::<Vec<_>>(), [TOKEN]);
+            }
+            assert_eq!(waiting.calls(), 3);
+            assert_eq!(waiting.is_busy, !busy_poll.is_zero());
+        }
+    }
+
+    #[test]
+    fn without_a_time_to_look_it_only_sleeps() {
+        let (mut waiting, _wake) = waiting(Duration::ZERO);
+        for calls in 1..4 {
+            waiting.wait(Instant::now()).unwrap();
+            assert_eq!((waiting.ready().count(), waiting.calls()), (0, calls));
+        }
+    }
+
+    #[test]
+    fn it_looks_before_it_sleeps_where_packets_come_at_short_intervals() {
+        let (mut waiting, wake) = waiting(Duration::from_secs(1));
+        wake.set();
+        waiting.wait(Instant::now()).unwrap();
+        wake.clear();
+        let before = waiting.calls();
+        waiting.wait(Instant::now()).unwrap();
+        assert!(waiting.calls() >= before + 2, "a look and a sleep");
+    }
+}
