@@ -66,7 +66,9 @@ fn panel(report: &Report, measure: Measure, view: View) -> Option<Panel> {
             Row { case: case.name.clone(), kind: case.kind, spread }
         })
         .collect();
-    rows.iter().find_map(|row| row.spread)?;
+    if rows.iter().all(|row| row.spread.is_none()) {
+        return None;
+    }
     let View { title, unit, is_more_better, .. } = view;
     Some(Panel { title, unit, is_more_better, rows })
 }

@@ -29,6 +29,9 @@ const AXIS_HEIGHT: f64 = 40.0;
 /// Where the panels begin, below the title of the whole.
 const HEAD_HEIGHT: f64 = 138.0;
 
+/// Lines end at this many times the longest bar, if they would not before.
+const FAR_OUT: f64 = 1.5;
+
 /// The most marks that an axis has beside zero.
 const MARKS: f64 = 5.0;
 
@@ -38,7 +41,6 @@ text{font-family:Helvetica,Arial,'Liberation Sans','DejaVu Sans',sans-serif;font
 .title{font-size:13px;font-weight:bold}\
 .soft{font-size:11px;fill:#616e7c}\
 .name{text-anchor:end}\
-.value{paint-order:stroke;stroke:#ffffff;stroke-width:3}\
 .mark{font-size:10.5px;fill:#7b8794;text-anchor:middle}\
 .grid{stroke:#e4e7eb;stroke-width:1}\
 .zero{stroke:#9aa5b1;stroke-width:1}\
@@ -134,8 +136,7 @@ impl Drawing {
         let left = x + NAME_WIDTH;
         let top = y + TITLE_HEIGHT;
         let bottom = top + panel.rows.len() as f64 * ROW_HEIGHT;
-        let most = panel.rows.iter().filter_map(|row| row.spread).map(|spread| spread.max);
-        let axis = Axis::up_to(most.fold(0.0, f64::max));
+        let axis = Axis::up_to(most_drawn(panel));
         for mark in axis.marks() {
             let at = left + axis.position(mark);
             let class = if mark == 0.0 { "zero" } else { "grid" };
@@ -159,10 +160,22 @@ impl Drawing {
         let (color, _) = look(row.kind);
         let width = at(spread.median) - left;
         self.rect((left, middle - BAR_HEIGHT / 2.0), (width, BAR_HEIGHT), color);
-        if spread.max > spread.min {
-            self.whisker((at(spread.min), at(spread.max)), middle);
+        let end = at(spread.max);
+        if spread.max > axis.end {
+            self.cut_whisker((at(spread.min), end), middle);
+        } else if spread.max > spread.min {
+            self.whisker((at(spread.min), end), middle);
         }
-        self.text("value", at(spread.max) + 7.0, baseline, &three_digits(spread.median));
+        self.text("value", end + 7.0, baseline, &three_digits(spread.median));
+    }
+
+    /// Draws a line that would end outside: with an arrow.
+    fn cut_whisker(&mut self, (from, to): (f64, f64), y: f64) {
+        let (above, below, back) = (y - 3.5, y + 3.5, to - 5.0);
+        self.add(format_args!(
+            "<path class=\"whisker\" d=\"M{from:.1} {above:.1}V{below:.1}M{from:.1} {y:.1}H{to:.1}\
+             M{back:.1} {above:.1}L{to:.1} {y:.1}L{back:.1} {below:.1}\"/>"
+        ));
     }
 
     fn whisker(&mut self, (from, to): (f64, f64), y: f64) {
@@ -172,6 +185,14 @@ impl Drawing {
              M{to:.1} {above:.1}V{below:.1}\"/>"
         ));
     }
+}
+
+/// Gives the largest value that a panel shows: that of the longest line, unless it lies so far out
+/// that the bars would be too small to be read.
+fn most_drawn(panel: &Panel) -> f64 {
+    let spreads = || panel.rows.iter().filter_map(|row| row.spread);
+    let longest_bar = spreads().map(|spread| spread.median).fold(0.0, f64::max);
+    spreads().map(|spread| spread.max).fold(0.0, f64::max).min(longest_bar * FAR_OUT)
 }
 
 /// The values along a panel, from zero.

@@ -67,19 +67,18 @@ mod tests {
 
     #[test]
     fn spread_has_the_middle_and_both_ends() {
-        type Case = (&'static [f64], Option<(f64, f64, f64)>);
-        let cases: [Case; 6] = [
-            (&[], None),
-            (&[f64::NAN, f64::INFINITY], None),
-            (&[3.0], Some((3.0, 3.0, 3.0))),
-            (&[4.0, 1.0], Some((2.5, 1.0, 4.0))),
-            (&[9.0, 1.0, 2.0], Some((2.0, 1.0, 9.0))),
-            (&[9.0, f64::NAN, 1.0, 2.0, 4.0], Some((3.0, 1.0, 9.0))),
+        let cases: [(&[f64], [f64; 3]); 4] = [
+            (&[3.0], [3.0, 3.0, 3.0]),
+            (&[4.0, 1.0], [2.5, 1.0, 4.0]),
+            (&[9.0, 1.0, 2.0], [2.0, 1.0, 9.0]),
+            (&[9.0, f64::NAN, 1.0, 2.0, 4.0], [3.0, 1.0, 9.0]),
         ];
-        for (values, expected) in cases {
+        for (values, [median, min, max]) in cases {
             let spread = Spread::of(values.iter().copied());
-            assert_eq!(spread.map(|s| (s.median, s.min, s.max)), expected, "{values:?}");
+            assert_eq!(spread, Some(Spread { median, min, max }), "{values:?}");
         }
+        assert_eq!(Spread::of([]), None);
+        assert_eq!(Spread::of([f64::NAN, f64::INFINITY]), None);
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub(super) struct BenchArgs {
     /// Measure what this machine could do at best, and the share of it that tcp-1 reaches
     #[arg(long)]
     roofline: bool,
-    /// Settings for the measured daemons, such as '[offload]' and 'udp_gso = "off"'; a line each
+    /// A line of settings for the measured daemons, such as 'offload.udp_gso = "off"'
     #[arg(long, value_name = "TOML")]
     set: Vec<String>,
 }

@@ -47,6 +47,20 @@ fn bars_are_as_long_as_their_values() {
 }
 
 #[test]
+fn value_far_out_does_not_flatten_the_bars() {
+    let mut report = made_up::report();
+    let measures = &mut report.cases[1].measures;
+    let rtt = measures.get_mut("rtt").unwrap().as_mut().unwrap();
+    let figure = rtt.figures.get_mut("p50_us").unwrap().as_mut().unwrap();
+    figure.spread.max = 5000.0;
+    let panel = panels(&report).into_iter().find(|panel| panel.title.contains("median")).unwrap();
+    let longest = panel.rows.iter().filter_map(|row| row.spread).map(|spread| spread.median);
+    let expected = longest.fold(0.0, f64::max) * FAR_OUT;
+    assert!((most_drawn(&panel) - expected).abs() < 1e-9);
+    assert_eq!(svg(&report).matches("class=\"whisker\"").count(), 6 * 6 + 1);
+}
+
+#[test]
 fn axis_has_few_marks_at_round_numbers() {
     let cases: [(f64, &[&str]); 7] = [
         (0.0, &["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
