@@ -106,7 +106,8 @@ pub struct CaseReport {
     pub kind: Kind,
     /// Whether it encrypts.
     pub encrypted: bool,
-    /// The memory in use by its daemons after the run, both together, bytes; null if it has none.
+    /// The memory in use after the run by that of its daemons that has more, bytes; null if it has
+    /// none.
     pub resident_bytes: Option<u64>,
     /// The packets that our daemons dropped, by reason, both together; null if it has none of ours.
     pub drops: Option<BTreeMap<String, u64>>,

@@ -17,7 +17,7 @@ pub struct Subject {
     pub case: Case,
     /// Why it could not be measured at all.
     pub fault: Option<String>,
-    /// The memory in use by its daemons, bytes.
+    /// The memory in use by that of its daemons that has more, bytes.
     pub resident_bytes: Option<u64>,
     /// What our daemons dropped, by reason.
     pub drops: Option<BTreeMap<String, u64>>,

@@ -171,13 +171,15 @@ fn present<T>(scenes: Option<&Result<T, String>>) -> Result<&T, &str> {
     }
 }
 
-/// Gives the memory in use by all daemons of a scene; `None` if there are none, or one is gone.
+/// Gives the memory in use by the daemon of a scene that has the most; `None` if there are none,
+/// or one is gone.
 fn resident_bytes(scene: &Scene) -> Option<u64> {
-    let pids = scene.pids();
-    if pids.is_empty() {
-        return None;
-    }
-    pids.into_iter().map(|pid| meter::resident_bytes(pid).ok()).sum()
+    let each: Vec<u64> = scene
+        .pids()
+        .into_iter()
+        .map(|pid| meter::resident_bytes(pid).ok())
+        .collect::<Option<_>>()?;
+    each.into_iter().max()
 }
 
 /// Gives what our daemons of a scene dropped, by reason; `None` if there are none, or one does not

@@ -324,7 +324,7 @@ fn daemons(out: &mut impl Write, report: &Report) -> io::Result<()> {
     }
     writeln!(
         out,
-        "\nWhat the wire carried and how the daemons moved it, during {name}; memory and drops after the run"
+        "\nWhat the wire carried and how the daemons moved it, during {name}; memory of a daemon and drops after the run"
     )?;
     table.print(out)
 }
