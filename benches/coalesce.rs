@@ -8,7 +8,7 @@ use criterion::{Criterion, Throughput};
 use tunctl::bench::load::{Flow, MSS, Protocol, SEGMENTS};
 use tunctl::buffer::{Memory, Piece};
 use tunctl::frame::{Headers, Layer};
-use tunctl::offload::{Coalesce, Coalescer, DeviceWrite};
+use tunctl::offload::{BigTcp, Coalesce, Coalescer, DeviceWrite};
 use tunctl::peer::NetworkId;
 
 /// Packets and what they were parsed to, in their slots.
@@ -33,7 +33,10 @@ impl Batch {
             layer,
             packets: placed.collect(),
             memory,
-            coalescer: Coalescer::new(Coalesce { tcp: true, udp: true }, NetworkId(0)),
+            coalescer: Coalescer::new(
+                Coalesce { tcp: true, udp: true, big_tcp: BigTcp::Never },
+                NetworkId(0),
+            ),
             writes: Vec::new(),
             pieces: Vec::new(),
         }

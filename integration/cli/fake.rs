@@ -129,6 +129,7 @@ fn office() -> Network {
             uso: false,
             csum: true,
             gro: true,
+            big_tcp: false,
             refused: vec!["uso: EINVAL".into()],
         },
         sent_packets: 1000,

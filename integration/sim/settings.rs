@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tunctl::forward::{FloodRate, Learning, Limits, Rules};
 use tunctl::frame::{Layer, Mac};
 use tunctl::node::{NetworkSettings, NodeSettings, PeerSettings};
-use tunctl::offload::Coalesce;
+use tunctl::offload::{BigTcp, Coalesce};
 use tunctl::peer::{NetworkId, Vni};
 
 use super::plan::{NetIndex, NodeIndex, Plan};
@@ -77,7 +77,7 @@ fn network(plan: &Plan, node: NodeIndex, net: NetIndex) -> NetworkSettings {
         addresses,
         own_mac: None,
         static_entries: Vec::new(),
-        coalesce: Coalesce { tcp: network.merges, udp: network.merges },
+        coalesce: Coalesce { tcp: network.merges, udp: network.merges, big_tcp: BigTcp::Never },
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Worker {
     pub device_writes: u64,
     /// Packets written, the segments of a GSO packet one by one.
     pub device_written_packets: u64,
+    /// Writes of packets larger than IP has a length for (`big_tcp`).
+    pub device_big_writes: u64,
     /// Receive calls (recvmmsg) that gave something.
     pub receives: u64,
     /// Datagrams received, those of a run one by one.
@@ -128,6 +130,8 @@ pub struct DeviceOffload {
     pub csum: bool,
     /// What arrives is coalesced before it is written to the device.
     pub gro: bool,
+    /// TCP over IPv4 is coalesced beyond 64 KiB, if it is for the host itself.
+    pub big_tcp: bool,
     /// What the kernel refused, such as `"uso: EINVAL"`; empty if nothing.
     pub refused: Vec<String>,
 }

@@ -211,6 +211,7 @@ fn less(now: &Worker, then: &Worker) -> Worker {
         device_written_packets: now
             .device_written_packets
             .saturating_sub(then.device_written_packets),
+        device_big_writes: now.device_big_writes.saturating_sub(then.device_big_writes),
         receives: now.receives.saturating_sub(then.receives),
         received_datagrams: now.received_datagrams.saturating_sub(then.received_datagrams),
         sends: now.sends.saturating_sub(then.sends),
@@ -320,6 +321,7 @@ mod tests {
             device_read_packets: 4000,
             device_writes: 0,
             device_written_packets: 0,
+            device_big_writes: 0,
             receives: 0,
             received_datagrams: 0,
             sends: 200,

@@ -15,11 +15,12 @@ macro_rules! keys {
 pub(super) const STATUS: &str = keys!(
     "{ name, version, pid, uptime_secs, networks, underlay, drops_total, worker }"
     "  networks: [{ name, vni, device, interface, mtu, addresses, peers, entries, max_entries,"
-    "    device_offload: { gso, uso, csum, gro, refused },"
+    "    device_offload: { gso, uso, csum, gro, big_tcp, refused },"
     "    sent_packets, sent_bytes, received_packets, received_bytes, received_bad_checksums }]"
     "  underlay: [{ address, carrier, gso, gro, refused, receive_buffer_bytes, send_buffer_bytes }]"
     "  worker: { threads, waits, would_block, device_reads, device_read_packets, device_writes,"
-    "    device_written_packets, receives, received_datagrams, sends, sent_datagrams }"
+    "    device_written_packets, device_big_writes, receives, received_datagrams, sends,"
+    "    sent_datagrams }"
 );
 
 pub(super) const PEERS: &str = keys!(

@@ -66,8 +66,8 @@ fn networks(out: &mut impl Write, networks: &[Network]) -> io::Result<()> {
 }
 
 fn device_offload(offload: &DeviceOffload) -> String {
-    let DeviceOffload { gso, uso, csum, gro, refused: _ } = *offload;
-    set(&[("gso", gso), ("uso", uso), ("csum", csum), ("gro", gro)])
+    let DeviceOffload { gso, uso, csum, gro, big_tcp, refused: _ } = *offload;
+    set(&[("gso", gso), ("uso", uso), ("csum", csum), ("gro", gro), ("big_tcp", big_tcp)])
 }
 
 fn sockets(out: &mut impl Write, sockets: &[Socket]) -> io::Result<()> {

@@ -88,6 +88,8 @@ pub struct Offload {
     pub device_gso: Switch,
     /// Coalesce what is written to the devices.
     pub device_gro: Switch,
+    /// Coalesce TCP over IPv4 beyond 64 KiB.
+    pub device_big_tcp: Switch,
     /// Send runs of datagrams in one call (UDP_SEGMENT).
     pub udp_gso: Switch,
     /// Receive runs of datagrams in one call (UDP_GRO).
@@ -97,7 +99,13 @@ pub struct Offload {
 impl Default for Offload {
     fn default() -> Self {
         let switch = defaults::OFFLOAD;
-        Self { device_gso: switch, device_gro: switch, udp_gso: switch, udp_gro: switch }
+        Self {
+            device_gso: switch,
+            device_gro: switch,
+            device_big_tcp: switch,
+            udp_gso: switch,
+            udp_gro: switch,
+        }
     }
 }
 
@@ -111,6 +119,7 @@ impl Offload {
         let offload = Self {
             device_gso: switch("device_gso"),
             device_gro: switch("device_gro"),
+            device_big_tcp: switch("device_big_tcp"),
             udp_gso: switch("udp_gso"),
             udp_gro: switch("udp_gro"),
         };

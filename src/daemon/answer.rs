@@ -65,6 +65,7 @@ fn network(network: &node::Network, port: &Port) -> report::Network {
             uso: offloads.uso,
             csum: offloads.csum,
             gro: network.is_coalescing,
+            big_tcp: network.merges_big_tcp(),
             refused: refused.collect(),
         },
         sent_packets: network.from_device.packets,

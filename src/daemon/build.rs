@@ -16,10 +16,11 @@ use tokio::runtime::{Builder, Runtime};
 use tracing::warn;
 
 use super::Teardown;
+use super::big_tcp::Policy;
 use super::cleaner::Cleaner;
 use crate::config::{self, Config, DeviceKind};
 use crate::device::setup::{self, Setup, SetupError};
-use crate::device::{Device, DeviceError, DeviceSpec, Kind};
+use crate::device::{self, Device, DeviceError, DeviceSpec, Kind};
 use crate::forward::{FloodRate, Learning, Limits, Place, Rules};
 use crate::frame::{Layer, Mac};
 use crate::node::{NetworkSettings, NodeSettings, PeerSettings};
@@ -67,6 +68,14 @@ pub enum StartError {
         /// The smallest path MTU of its peers.
         path_mtu: u16,
     },
+    /// The kernel does not have what is switched on.
+    #[error(
+        "offload.device_big_tcp = \"on\": the kernel is {release:?}; expected Linux 6.3 or newer"
+    )]
+    BigTcp {
+        /// The kernel's release.
+        release: String,
+    },
     /// Netlink, or the eventfd.
     #[error("cannot {step}: {source}")]
     Io {
@@ -94,8 +103,10 @@ pub(super) struct Port {
     pub(super) max_entries: u32,
     /// The device's own MAC, where it has one that hosts use.
     own_mac: Option<Mac>,
-    /// Why merged packets are not written any more.
-    pub(super) coalescing_refused: Option<String>,
+    /// Which TCP is merged beyond 64 KiB.
+    pub(super) big_tcp: Policy,
+    /// Why merged packets, or large ones, are not written any more.
+    pub(super) coalescing_refused: Vec<String>,
 }
 
 impl Build {
@@ -256,11 +267,14 @@ fn open_port(
     let device =
         Device::open(&spec).map_err(|source| StartError::Device { network: name(), source })?;
     let routes = routes(config, id);
+    // What is forwarded into a device that takes fewer segments than a GSO packet has, the
+    // processor cuts all of.
+    let is_for_host = network.bridge.is_none() && !device::may_forward(device.name());
     let setup = Setup {
         // A bridged TAP takes the bridge's MTU: a smaller one would pull the bridge down.
         mtu: network.bridge.is_none().then_some(mtu.into()),
         txqueuelen: Some(network.txqueuelen),
-        gso_max_segments: (kind == Kind::Tun).then_some(overhead::run_segments(mtu)),
+        gso_max_segments: is_for_host.then(|| overhead::run_segments(mtu, kind == Kind::Tap)),
         addresses: &network.addresses,
         bridge: network.bridge.as_deref(),
         routes: &routes,
@@ -286,12 +300,14 @@ fn open_port(
     if let Some(refused) = &device.offloads().refused {
         warn!(device = device.name(), refused, "the kernel refuses an offload");
     }
+    let big_tcp = Policy::new(config.offload.device_big_tcp, kind, own_mac)?;
     Ok(Port {
         device,
+        big_tcp,
         addresses: network.addresses.clone(),
         max_entries: network.learning.max_entries,
         own_mac,
-        coalescing_refused: None,
+        coalescing_refused: Vec::new(),
     })
 }
 
@@ -358,7 +374,11 @@ fn network_settings(
             },
         },
         static_entries: network.static_entries.iter().map(entry).collect(),
-        coalesce: Coalesce { tcp: coalesces, udp: coalesces && writes_uso(config, port) },
+        coalesce: Coalesce {
+            tcp: coalesces,
+            udp: coalesces && writes_uso(config, port),
+            big_tcp: port.big_tcp.now(port.device.name()),
+        },
     }
 }
 

@@ -10,10 +10,10 @@ use tracing::warn;
 
 use super::worker::{Fault, SCRATCH_SLOT, Worker};
 use crate::buffer::Piece;
-use crate::device::DeviceIo;
+use crate::device::{self, DeviceIo};
 use crate::drops::DropReason;
 use crate::node::Output;
-use crate::offload::DeviceWrite;
+use crate::offload::{BigTcp, DeviceWrite};
 use crate::socket::{SendError, SendFault, UnderlayIo};
 use crate::transport::{Transmit, overhead};
 
@@ -41,13 +41,20 @@ impl Worker {
         self.calls.device_writes += 1;
         let Err(error) = result else {
             self.calls.device_written_packets += u64::from(write.packets);
+            self.calls.device_big_writes += u64::from(write.is_big());
             return;
         };
         // cold: a link that is down, or an offload that the kernel refuses.
         let packets = u64::from(write.packets);
         self.node.count_drop(Some(write.network), None, DropReason::DeviceWriteFailed, packets);
+        let merges_big_tcp =
+            self.node.network(write.network).is_some_and(|network| network.merges_big_tcp());
+        if write.is_big() && merges_big_tcp && !device::is_down(&error) {
+            self.refuse_big_tcp(write, &error);
+            return;
+        }
         let is_refused = error.raw_os_error() == Some(libc::EINVAL) && write.vnet.gso_size != 0;
-        if is_refused && self.ports[write.network.index()].coalescing_refused.is_none() {
+        if is_refused && self.node.network(write.network).is_some_and(|n| n.is_coalescing) {
             self.refuse_coalescing(write, &error);
         }
         let fault = Fault::Write(write.network, error.raw_os_error());
@@ -57,11 +64,21 @@ impl Worker {
         }
     }
 
+    /// Whatever the reason (memory, a filter): it takes what is no larger than usual.
+    fn refuse_big_tcp(&mut self, write: &DeviceWrite, error: &io::Error) {
+        let port = &mut self.ports[write.network.index()];
+        port.big_tcp.give_up();
+        self.node.set_big_tcp(write.network, BigTcp::Never);
+        port.coalescing_refused.push(format!("big_tcp: {error}"));
+        let (device, bytes) = (port.device.name(), write.len);
+        warn!(device, bytes, %error, "large packet refused: device_big_tcp is off now");
+    }
+
     /// A kernel that refuses a merged packet will refuse the next: stop merging, visibly.
     fn refuse_coalescing(&mut self, write: &DeviceWrite, error: &io::Error) {
         self.node.stop_coalescing(write.network);
         let port = &mut self.ports[write.network.index()];
-        port.coalescing_refused = Some(format!("gro: {error}"));
+        port.coalescing_refused.push(format!("gro: {error}"));
         warn!(device = port.device.name(), %error, "merged packet refused: device_gro is off now");
     }
 

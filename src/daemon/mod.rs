@@ -6,6 +6,7 @@
 //! Read `lifecycle.rs` first.
 
 mod answer;
+mod big_tcp;
 mod build;
 mod cleaner;
 mod flush;

@@ -121,6 +121,8 @@ pub(super) struct Worker {
     next_tick: Instant,
     /// The peer whose path MTU is looked up next.
     next_path: usize,
+    /// The device that is looked at next.
+    pub(super) next_port: usize,
     pub(super) log: LogLimit<Fault>,
     /// System calls so far; what the sockets and the node count is added for an answer.
     pub(super) calls: report::Worker,
@@ -153,6 +155,7 @@ impl Worker {
             stop: Arc::clone(&stop),
             next_tick: now + Node::TICK,
             next_path: 0,
+            next_port: 0,
             log: LogLimit::default(),
             calls: report::Worker { threads: 1, ..report::Worker::default() },
         };
@@ -195,6 +198,7 @@ impl Worker {
         self.node.handle_tick(now);
         self.check_paths();
         self.follow_device(now);
+        self.follow_forwarding();
     }
 
     /// An interface named by `bind_device` may be deleted and made again: the sockets follow.

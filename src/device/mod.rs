@@ -4,6 +4,7 @@
 //! up by netlink. It never looks into a packet. Read [`Device`] first; [`setup`] is what happens
 //! around it at start and stop.
 
+mod forwarding;
 pub mod janitor;
 mod memory;
 mod open;
@@ -19,6 +20,7 @@ use crate::sys::slices::Slices;
 use crate::sys::tun;
 
 pub use crate::sys::Switch;
+pub use forwarding::may_forward;
 pub use memory::MemDevice;
 pub use open::DeviceError;
 

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use crate::buffer::{Memory, Piece};
 use crate::drops::{DropCounters, DropReason};
 use crate::forward::Place;
+use crate::offload::BigTcp;
 use crate::peer::{NetworkId, PeerId};
 
 pub use forwarding::Forwarding;
@@ -114,6 +115,13 @@ impl Node {
     pub fn stop_coalescing(&mut self, network: NetworkId) {
         if let Some(network) = self.networks.at_mut(network) {
             network.stop_coalescing();
+        }
+    }
+
+    /// Changes which TCP is merged beyond 64 KiB, from the next batch on.
+    pub fn set_big_tcp(&mut self, network: NetworkId, big_tcp: BigTcp) {
+        if let Some(network) = self.networks.at_mut(network) {
+            network.set_big_tcp(big_tcp);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::drops::DropCounters;
 use crate::forward::{FloodLimit, FloodRate};
 use crate::frame::vxlan::{self, Next};
 use crate::frame::{Headers, Layer, Net};
-use crate::offload::{Coalesce, Coalescer};
+use crate::offload::{BigTcp, Coalesce, Coalescer};
 use crate::peer::{NetworkId, Vni};
 use crate::transport::Carrier;
 
@@ -112,7 +112,17 @@ impl Network {
 
     pub(super) fn stop_coalescing(&mut self) {
         self.is_coalescing = false;
-        self.coalescer.enable(Coalesce { tcp: false, udp: false });
+        let none = Coalesce { tcp: false, udp: false, big_tcp: BigTcp::Never };
+        self.coalescer.enable(none);
+    }
+
+    /// Whether TCP is merged beyond 64 KiB.
+    pub fn merges_big_tcp(&self) -> bool {
+        self.coalescer.merges_big_tcp()
+    }
+
+    pub(super) fn set_big_tcp(&mut self, big_tcp: BigTcp) {
+        self.coalescer.set_big_tcp(big_tcp);
     }
 
     pub(super) fn finish(&mut self, memory: &mut Memory, out: &mut Output) {

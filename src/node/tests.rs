@@ -21,7 +21,7 @@ use crate::frame::build::{Packet, naive_sum};
 use crate::frame::checksum::{self, Check};
 use crate::frame::vxlan::{self, Next};
 use crate::frame::{Headers, L4, Layer, Mac, Net, tcp};
-use crate::offload::{Coalesce, Gso, VnetHeader};
+use crate::offload::{BigTcp, Coalesce, Gso, VnetHeader};
 use crate::peer::Vni;
 use crate::transport::{Carrier, Received, Transmit};
 
@@ -269,7 +269,7 @@ fn settings(layer: Layer) -> NodeSettings {
         addresses: vec!["10.9.0.1/24".parse().unwrap(), "fd00:9::1/64".parse().unwrap()],
         own_mac: None,
         static_entries: Vec::new(),
-        coalesce: Coalesce { tcp: true, udp: true },
+        coalesce: Coalesce { tcp: true, udp: true, big_tcp: BigTcp::Never },
     };
     let peer = |id: PeerId, networks: &[NetworkId], prefixes: &[&str]| PeerSettings {
         name: format!("peer {}", id.slot()),

@@ -15,7 +15,7 @@ use std::ops::Range;
 use super::{Gso, VnetHeader};
 use crate::buffer::{Memory, Piece};
 use crate::frame::checksum::{Check, looks_partial, verify_transport};
-use crate::frame::{Headers, L4, Layer};
+use crate::frame::{Headers, L4, Layer, Mac};
 use crate::peer::NetworkId;
 use chain::{Candidate, Chain, Next};
 
@@ -36,6 +36,35 @@ pub struct Coalesce {
     pub tcp: bool,
     /// UDP, if the device has USO.
     pub udp: bool,
+    /// Which TCP is merged beyond 64 KiB.
+    pub big_tcp: BigTcp,
+}
+
+/// Which TCP over IPv4 is merged into packets larger than IP has a length for: its total length is
+/// zero then, and the packet as long as its buffer (BIG TCP, `iph_totlen` in
+/// `include/linux/ip.h`, since Linux 6.3).
+///
+/// For the host's own sockets that saves most of the way through the kernel, and acknowledgements.
+/// What is forwarded goes to a device that takes less and is cut by the processor, so that it is
+/// dearer than without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BigTcp {
+    /// None.
+    Never,
+    /// All: the host forwards nothing.
+    Always,
+    /// What is sent to this address: of what arrives in frames, that is for the host.
+    To(Mac),
+}
+
+impl BigTcp {
+    fn is_for(self, headers: &Headers) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Always => true,
+            Self::To(mac) => headers.link.is_some_and(|link| link.dst == mac),
+        }
+    }
 }
 
 /// One write to a device.
@@ -51,6 +80,14 @@ pub struct DeviceWrite {
     pub packets: u32,
     /// The network whose device it is for.
     pub network: NetworkId,
+}
+
+impl DeviceWrite {
+    /// Whether it is larger than IP has a length for.
+    pub fn is_big(&self) -> bool {
+        const LINK_LEN_MAX: u32 = 14 + 2 * 4;
+        self.packets > 1 && self.len > 65_535 + LINK_LEN_MAX
+    }
 }
 
 /// Merges the packets of one network, batch by batch.
@@ -88,6 +125,16 @@ impl Coalescer {
     /// Changes what is merged, for when the kernel refuses it; between batches.
     pub fn enable(&mut self, enabled: Coalesce) {
         self.enabled = enabled;
+    }
+
+    /// Changes which TCP is merged beyond 64 KiB; between batches.
+    pub fn set_big_tcp(&mut self, big_tcp: BigTcp) {
+        self.enabled.big_tcp = big_tcp;
+    }
+
+    /// Whether any TCP is merged beyond 64 KiB.
+    pub fn merges_big_tcp(&self) -> bool {
+        self.enabled.tcp && self.enabled.big_tcp != BigTcp::Never
     }
 
     /// Whether the device takes GSO packets of this kind.
@@ -250,7 +297,9 @@ impl Coalescer {
             }
             self.open.remove(hash);
         }
-        let (chain, index) = (Chain::seed(piece, headers, packet), self.chains.len() as u32);
+        let is_big = packet.may_be_big() && self.enabled.big_tcp.is_for(headers);
+        let chain = Chain::seed(piece, headers, packet, is_big);
+        let index = self.chains.len() as u32;
         self.newest = (!chain.is_full()).then_some(Place { hash, chain: index });
         if self.newest.is_some() {
             self.open.insert(hash, index);

@@ -2,7 +2,7 @@
 //!
 //! Outbound, [`Cut`] makes wire packets of what a device gave in one read: it writes headers and
 //! says where each payload is, and never moves payload. Inbound, [`Coalescer`] merges the packets
-//! of one batch that are segments of one flow, so that one write gives the device up to 64 KiB;
+//! of one batch that are segments of one flow, so that one write gives the device up to 64 KiB, or 256 KiB of TCP ([`BigTcp`]);
 //! [`classify()`] says before that what a received buffer is. This room reads no device and no
 //! socket, and keeps nothing beyond a batch.
 //!
@@ -16,6 +16,6 @@ mod cut;
 mod vnet;
 
 pub use classify::{Buffer, classify};
-pub use coalesce::{Coalesce, Coalescer, DeviceWrite};
+pub use coalesce::{BigTcp, Coalesce, Coalescer, DeviceWrite};
 pub use cut::{Cut, CutError};
 pub use vnet::{Gso, VnetHeader};

@@ -18,11 +18,18 @@ pub enum Point {
     TunOffload,
     /// TUNSETOFFLOAD with UDP segmentation in the mask (kernels before 6.2).
     TunOffloadUso,
+    /// A write to a device of a packet larger than IP has a length for.
+    TunWriteBig,
 }
 
 impl Point {
-    const ALL: [Point; 4] =
-        [Point::UdpSegment, Point::UdpGro, Point::TunOffload, Point::TunOffloadUso];
+    const ALL: [Point; 5] = [
+        Point::UdpSegment,
+        Point::UdpGro,
+        Point::TunOffload,
+        Point::TunOffloadUso,
+        Point::TunWriteBig,
+    ];
 
     /// The name in `TUNCTL_FAULT`.
     pub const fn name(self) -> &'static str {
@@ -31,6 +38,7 @@ impl Point {
             Point::UdpGro => "udp_gro",
             Point::TunOffload => "tunsetoffload",
             Point::TunOffloadUso => "tunsetoffload_uso",
+            Point::TunWriteBig => "tun_write_big",
         }
     }
 }

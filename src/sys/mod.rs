@@ -15,6 +15,7 @@ pub mod link;
 pub mod netns;
 pub mod packet_socket;
 pub mod poll;
+pub mod release;
 pub mod slices;
 pub mod socket_stat;
 pub mod sum;

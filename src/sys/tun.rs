@@ -147,6 +147,13 @@ pub fn read(
 /// Fails with EBADFD when the device was deleted, EIO when it is down, EINVAL when the offload
 /// header contradicts the packet.
 pub fn write(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> io::Result<()> {
+    if let Err(errno) = fault::check(Point::TunWriteBig) {
+        // cold: a test.
+        let len: usize = slices.iter().map(|slice| slice.len()).sum();
+        if len > usize::from(u16::MAX) + 64 {
+            return Err(errno.into());
+        }
+    }
     loop {
         match nix::sys::uio::writev(fd, slices) {
             Ok(_) => return Ok(()),

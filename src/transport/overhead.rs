@@ -51,8 +51,9 @@ pub fn smaller_path_mtu(to: IpAddr, refused: u32) -> u16 {
 
 /// The segments of a GSO packet that still fit into one send: a device that hands over no more
 /// saves a second, short send for each.
-pub const fn run_segments(network_mtu: u16) -> u32 {
-    (65_535 - 20 - UDP as u32) / (network_mtu as u32 + VXLAN as u32)
+pub const fn run_segments(network_mtu: u16, is_frame: bool) -> u32 {
+    let link = if is_frame { ETHERNET } else { 0 };
+    (65_535 - 20 - UDP as u32) / (network_mtu as u32 + link as u32 + VXLAN as u32)
 }
 
 #[cfg(test)]
@@ -69,6 +70,12 @@ mod tests {
         assert_eq!(network_mtu(v4, 1500, false), 1464);
         assert_eq!(network_mtu(v6, 1500, true), 1430);
         assert_eq!(network_mtu(v6, 1500, false), 1444);
+    }
+
+    #[test]
+    fn as_many_segments_as_one_send_takes() {
+        assert_eq!((run_segments(1464, false), run_segments(1450, true)), (44, 44));
+        assert_eq!((run_segments(8964, false), run_segments(8950, true)), (7, 7));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod bad_wire;
 mod bench;
 mod beside_noise;
+mod big_tcp;
 mod bridged;
 mod demo;
 mod exact;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Case> {
         outer::cases(),
         order::cases(),
         offload::cases(),
+        big_tcp::cases(),
         lifecycle::cases(),
         bad_wire::cases(),
         noise::cases(),

@@ -63,6 +63,7 @@ fn status_has_the_documented_keys() {
                 "max_entries": 131_072,
                 "device_offload": {
                     "gso": true, "uso": false, "csum": false, "gro": false,
+                    "big_tcp": false,
                     "refused": ["uso: EINVAL"],
                 },
                 "sent_packets": 1, "sent_bytes": 60, "received_packets": 2, "received_bytes": 120,
@@ -76,7 +77,8 @@ fn status_has_the_documented_keys() {
             "worker": {
                 "threads": 1, "waits": 2, "would_block": 0, "device_reads": 0,
                 "device_read_packets": 0, "device_writes": 0, "device_written_packets": 0,
-                "receives": 0, "received_datagrams": 0, "sends": 5, "sent_datagrams": 9,
+                "device_big_writes": 0, "receives": 0, "received_datagrams": 0, "sends": 5,
+                "sent_datagrams": 9,
             },
         }),
     );

@@ -17,7 +17,7 @@ use crate::transport::overhead;
 pub const MTU: u16 = 1450;
 
 /// Full segments in a GSO packet that leaves in one send, and in the run that arrives as one.
-pub const SEGMENTS: usize = overhead::run_segments(MTU + overhead::ETHERNET) as usize;
+pub const SEGMENTS: usize = overhead::run_segments(MTU, true) as usize;
 
 /// What one read of a device gives.
 #[derive(Clone, Debug, PartialEq, Eq)]

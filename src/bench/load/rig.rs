@@ -10,7 +10,7 @@ use crate::buffer::{HEADER_AREA, Memory, Piece};
 use crate::forward::{FloodRate, Rules};
 use crate::frame::Layer;
 use crate::node::{NetworkSettings, Node, NodeSettings, Output, PeerSettings};
-use crate::offload::{Coalesce, VnetHeader};
+use crate::offload::{BigTcp, Coalesce, VnetHeader};
 use crate::peer::{NetworkId, Vni};
 use crate::transport::{Carrier, Received};
 
@@ -187,7 +187,7 @@ fn settings(layer: Layer, peers: usize, relay: bool) -> NodeSettings {
         own_mac: None,
         addresses: vec![net([10, 9, 0, 1], 16)],
         static_entries: Vec::new(),
-        coalesce: Coalesce { tcp: true, udp: true },
+        coalesce: Coalesce { tcp: true, udp: true, big_tcp: BigTcp::Never },
     };
     let peer = |number: usize| PeerSettings {
         name: format!("peer {number}"),

@@ -27,7 +27,8 @@ fn tcp_gso_packet_of_a_kernel_peer_is_one_write() {
 fn gso_packet_is_written_in_segments_where_the_device_takes_none() {
     for layer in [Layer::L2, Layer::L3] {
         let mut bench = Bench::with(layer, |settings| {
-            settings.networks[0].coalesce = Coalesce { tcp: false, udp: false };
+            settings.networks[0].coalesce =
+                Coalesce { tcp: false, udp: false, big_tcp: BigTcp::Never };
         });
         let before = inward(on(layer, Packet::udp4().payload(9)));
         bench.receive(A, &before);

@@ -8,6 +8,11 @@ use crate::frame::{Headers, L4, Net, ipv4, ipv6, l4, tcp};
 /// The largest IP packet.
 const IP_LEN_MAX: usize = 65_535;
 
+/// The largest that the length field is left out for: the eight pages of 32 KiB that the kernel
+/// copies it to are few enough also where it finds only pages of half the size (MAX_SKB_FRAGS is
+/// 17).
+const BIG_LEN_MAX: usize = 256 * 1024;
+
 /// Datagrams in one write: what every kernel takes (UDP_GRO_CNT_MAX, include/linux/udp.h).
 const DATAGRAMS_MAX: u32 = 64;
 
@@ -82,6 +87,11 @@ impl Candidate {
         }
     }
 
+    /// Whether it may become a packet without a length field: IPv6 would need an extension header.
+    pub(super) fn may_be_big(&self) -> bool {
+        self.is_tcp && self.is_v4
+    }
+
     /// Gives what a chain takes from it.
     #[inline]
     pub(super) fn next(&self) -> Next {
@@ -122,6 +132,9 @@ pub(super) struct Chain {
     is_v4: bool,
     is_tcp: bool,
     dont_fragment: bool,
+    /// May be larger than IP has a length for. Then a push ends it neither: Linux pushes what every
+    /// GSO packet ends with, and the packet is for a socket of this host, which reads no push.
+    is_big: bool,
     /// A packet ended the chain: it was pushed, or shorter.
     is_ended: bool,
     is_pushed: bool,
@@ -148,6 +161,7 @@ impl Chain {
             is_v4: false,
             is_tcp: false,
             dont_fragment: false,
+            is_big: false,
             is_ended: true,
             is_pushed: false,
             next_sequence: 0,
@@ -157,7 +171,7 @@ impl Chain {
     }
 
     /// Makes a chain of its first packet.
-    pub(super) fn seed(piece: Piece, headers: &Headers, packet: &Candidate) -> Self {
+    pub(super) fn seed(piece: Piece, headers: &Headers, packet: &Candidate, is_big: bool) -> Self {
         let gso = match packet.is_tcp {
             true => Gso::Tcp { size: packet.payload_len },
             false => Gso::Udp { size: packet.payload_len },
@@ -170,7 +184,8 @@ impl Chain {
             is_v4: packet.is_v4,
             is_tcp: packet.is_tcp,
             dont_fragment: packet.dont_fragment,
-            is_ended: packet.is_pushed,
+            is_big,
+            is_ended: packet.is_pushed && !is_big,
             is_pushed: packet.is_pushed,
             next_sequence: packet.sequence.wrapping_add(u32::from(packet.payload_len)),
             next_id: packet.id.wrapping_add(1),
@@ -196,7 +211,7 @@ impl Chain {
             && self.is_v4 == packet.is_v4
             && self.is_tcp == packet.is_tcp
             && packet.payload_len <= self.size
-            && self.ip_len() + usize::from(packet.payload_len) <= IP_LEN_MAX
+            && self.has_room(packet.payload_len.into())
             && (self.dont_fragment || packet.id == self.next_id || !self.is_v4)
             && (!self.is_tcp || packet.sequence == self.next_sequence);
         if !fits {
@@ -237,8 +252,7 @@ impl Chain {
         let (l3, l4) = (usize::from(self.l3), usize::from(self.l4));
         let bytes = memory.bytes(piece);
         let payload_len = bytes.len().checked_sub(headers).filter(|len| *len > 0)?;
-        let fits =
-            payload_len <= usize::from(self.size) && self.ip_len() + payload_len <= IP_LEN_MAX;
+        let fits = payload_len <= usize::from(self.size) && self.has_room(payload_len);
         if !fits || !self.headers_agree(&memory.bytes(self.seed)[..headers], &bytes[..headers]) {
             return None;
         }
@@ -291,8 +305,8 @@ impl Chain {
     pub(super) fn extend(&mut self, packet: &Next) {
         self.len += u32::from(packet.payload_len);
         self.packets += 1;
-        self.is_ended = packet.is_pushed || packet.payload_len < self.size;
-        self.is_pushed = packet.is_pushed;
+        self.is_ended = packet.is_pushed && !self.is_big || packet.payload_len < self.size;
+        self.is_pushed |= packet.is_pushed;
         self.next_sequence = self.next_sequence.wrapping_add(packet.payload_len.into());
         self.next_id = packet.id.wrapping_add(1);
         self.window = packet.window;
@@ -305,12 +319,13 @@ impl Chain {
             return self.unmerged();
         }
         let (l3, l4) = (usize::from(self.l3), usize::from(self.l4));
-        let ip_len = self.ip_len() as u16;
-        let l4_len = (self.len as usize - l4) as u16;
+        // BIG TCP says zero where the length does not fit.
+        let ip_len = u16::try_from(self.ip_len()).unwrap_or(0);
+        let l4_len = self.len - l4 as u32;
         let mut pseudo = Sum::new();
         let protocol = if self.is_tcp { 6 } else { 17 };
         pseudo.add_u16(protocol);
-        pseudo.add_u16(l4_len);
+        pseudo.add_u32(l4_len);
         if self.is_v4 {
             let ip = &mut seed[l3..l4];
             put(ip, ipv4::field::TOTAL_LEN, ip_len);
@@ -319,7 +334,7 @@ impl Chain {
             pseudo.add_bytes(&ip[ipv4::field::SRC..ipv4::HEADER_LEN]);
         } else {
             let ip = &mut seed[l3..l4];
-            put(ip, ipv6::field::PAYLOAD_LEN, l4_len);
+            put(ip, ipv6::field::PAYLOAD_LEN, l4_len as u16);
             pseudo.add_bytes(&ip[ipv6::field::SRC..ipv6::HEADER_LEN]);
         }
         let header = &mut seed[l4..];
@@ -330,7 +345,7 @@ impl Chain {
             put(header, tcp::field::WINDOW, self.window);
             put(header, tcp::field::CHECKSUM, pseudo.fold());
         } else {
-            put(header, l4::UDP_LENGTH, l4_len);
+            put(header, l4::UDP_LENGTH, l4_len as u16);
             put(header, l4::UDP_CHECKSUM, pseudo.fold());
         }
         self.vnet
@@ -339,6 +354,12 @@ impl Chain {
     fn unmerged(&self) -> VnetHeader {
         // A seed that nothing joined has a finished checksum; its GSO header was for company.
         if self.size > 0 { VnetHeader::default() } else { self.vnet }
+    }
+
+    #[inline]
+    fn has_room(&self, payload_len: usize) -> bool {
+        let max = if self.is_big { BIG_LEN_MAX } else { IP_LEN_MAX };
+        self.ip_len() + payload_len <= max
     }
 
     fn ip_len(&self) -> usize {

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use tunctl::forward::{FloodRate, Learning, Limits, Place, Rules};
 use tunctl::frame::{Layer, Mac};
 use tunctl::node::{NetworkSettings, NodeSettings, PeerSettings};
-use tunctl::offload::Coalesce;
+use tunctl::offload::{BigTcp, Coalesce};
 use tunctl::peer::{NetworkId, PeerId, Vni};
 
 use super::source::Source;
@@ -86,7 +86,11 @@ pub fn settings(source: &mut Source) -> NodeSettings {
                 ],
                 _ => vec![],
             },
-            coalesce: Coalesce { tcp: traits & 4 == 0, udp: traits & 8 == 0 },
+            coalesce: Coalesce {
+                tcp: traits & 4 == 0,
+                udp: traits & 8 == 0,
+                big_tcp: if traits & 128 != 0 { BigTcp::Always } else { BigTcp::Never },
+            },
         })
         .collect();
     NodeSettings {
