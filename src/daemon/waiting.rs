@@ -4,7 +4,8 @@
 //! Sleeping costs the next packet a wake-up, and on an idle virtual processor the way out of a halt
 //! as well: some 10 µs for each worker on its way. But a processor that somebody else could use is
 //! not for looking, so every look is followed by a yield, and when that takes long, the worker
-//! sleeps.
+//! sleeps. While there is bulk data it does not look either: what comes next gathers meanwhile, and
+//! is cheaper together.
 
 use std::io;
 use std::thread;
@@ -18,6 +19,11 @@ const YIELD_MAX: Duration = Duration::from_micros(5);
 /// Packets come at short intervals if the last one came within this many times the time to look.
 const SHORT: u32 = 2;
 
+/// So many bytes are bulk data: more than a request or an answer.
+const BULK: usize = 32 * 1024;
+/// There is bulk data for so long after some came.
+const BULK_TIME: Duration = Duration::from_millis(1);
+
 /// Waits, and knows how it went.
 pub(super) struct Waiting {
     poller: Poller,
@@ -25,23 +31,31 @@ pub(super) struct Waiting {
     busy_poll: Duration,
     /// The last wait was short.
     is_busy: bool,
+    /// When the last bulk data will be so long ago that no more is expected.
+    bulk_until: Option<Instant>,
     /// Calls so far.
     calls: u64,
 }
 
 impl Waiting {
     pub(super) fn new(poller: Poller, busy_poll: Duration) -> Self {
-        Self { poller, busy_poll, is_busy: false, calls: 0 }
+        Self { poller, busy_poll, is_busy: false, bulk_until: None, calls: 0 }
     }
 
     /// Waits until something is ready or the time is over, and gives the time then.
     ///
+    /// `moved` is how many bytes of packets were read since the last wait.
+    ///
     /// # Errors
     ///
     /// Passes on what epoll_wait says.
-    pub(super) fn wait(&mut self, until: Instant) -> io::Result<Instant> {
+    pub(super) fn wait(&mut self, until: Instant, moved: usize) -> io::Result<Instant> {
         let start = Instant::now();
-        if self.is_busy && self.look(start)? {
+        if moved >= BULK {
+            self.bulk_until = Some(start + BULK_TIME);
+        }
+        let is_bulk = self.bulk_until.is_some_and(|until| start < until);
+        if self.is_busy && !is_bulk && self.look(start)? {
             return Ok(Instant::now());
         }
         self.calls += 1;
@@ -100,7 +114,7 @@ mod tests {
             let (mut waiting, wake) = waiting(busy_poll);
             for _ in 0..3 {
                 wake.set();
-                waiting.wait(Instant::now() + Duration::from_secs(10)).unwrap();
+                waiting.wait(Instant::now() + Duration::from_secs(10), 0).unwrap();
                 assert_eq!(waiting.ready().collect::<Vec<_>>(), [TOKEN]);
             }
             assert_eq!(waiting.calls(), 3);
@@ -112,19 +126,36 @@ mod tests {
     fn without_a_time_to_look_it_only_sleeps() {
         let (mut waiting, _wake) = waiting(Duration::ZERO);
         for calls in 1..4 {
-            waiting.wait(Instant::now()).unwrap();
+            waiting.wait(Instant::now(), 0).unwrap();
             assert_eq!((waiting.ready().count(), waiting.calls()), (0, calls));
         }
+    }
+
+    #[test]
+    fn while_there_is_bulk_data_it_only_sleeps() {
+        let (mut waiting, wake) = waiting(Duration::from_secs(1));
+        wake.set();
+        waiting.wait(Instant::now(), 0).unwrap();
+        wake.clear();
+        let before = waiting.calls();
+        waiting.wait(Instant::now(), BULK).unwrap();
+        assert_eq!(waiting.calls(), before + 1);
+        let until = waiting.bulk_until.expect("bulk data");
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        waiting.wait(Instant::now(), BULK - 1).unwrap();
+        assert!(waiting.calls() >= before + 3, "a look and a sleep");
     }
 
     #[test]
     fn it_looks_before_it_sleeps_where_packets_come_at_short_intervals() {
         let (mut waiting, wake) = waiting(Duration::from_secs(1));
         wake.set();
-        waiting.wait(Instant::now()).unwrap();
+        waiting.wait(Instant::now(), 0).unwrap();
         wake.clear();
         let before = waiting.calls();
-        waiting.wait(Instant::now()).unwrap();
+        waiting.wait(Instant::now(), 0).unwrap();
         assert!(waiting.calls() >= before + 2, "a look and a sleep");
     }
 }

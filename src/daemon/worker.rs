@@ -4,6 +4,7 @@
 //! node and flushes what comes out. Between batches it answers questions and ages the tables.
 
 use std::io;
+use std::mem;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -124,6 +125,8 @@ pub(super) struct Worker {
     /// The device that is looked at next.
     pub(super) next_port: usize,
     pub(super) log: LogLimit<Fault>,
+    /// Bytes read since the worker last waited.
+    moved: usize,
     /// System calls so far; what the sockets and the node count is added for an answer.
     pub(super) calls: report::Worker,
 }
@@ -156,6 +159,7 @@ impl Worker {
             next_tick: now + Node::TICK,
             next_path: 0,
             next_port: 0,
+            moved: 0,
             log: LogLimit::default(),
             calls: report::Worker { threads: 1, ..report::Worker::default() },
         };
@@ -167,7 +171,8 @@ impl Worker {
 
     fn run(mut self, mut waiting: Waiting) -> Result<(), WorkerError> {
         while !self.stop.load(Ordering::Acquire) {
-            let now = waiting.wait(self.next_tick).map_err(WorkerError::Poll)?;
+            let moved = mem::take(&mut self.moved);
+            let now = waiting.wait(self.next_tick, moved).map_err(WorkerError::Poll)?;
             self.calls.waits = waiting.calls();
             for token in waiting.ready() {
                 match token {
@@ -252,6 +257,7 @@ impl Worker {
                 }
             };
             self.calls.device_reads += 1;
+            self.moved += len;
             let (network, vnet) = (NetworkId(index as u16), VnetHeader::from_bytes(vnet));
             let packet = slot.part(0, len);
             self.node.handle_device(now, network, packet, vnet, &mut self.memory, &mut self.out);
@@ -278,6 +284,7 @@ impl Worker {
         for index in 0..self.received.len() {
             let received = self.received[index];
             self.calls.received_datagrams += received.datagrams();
+            self.moved += received.piece.len as usize;
             self.node.handle_received(now, &received, &mut self.memory, &mut self.out);
             // What waits in the coalescer points into slots, not into the header area.
             if self.memory.header_room() < HEADER_RESERVE {
