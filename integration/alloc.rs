@@ -122,7 +122,12 @@ fn ageing_needs_no_allocation() {
 #[test]
 fn device_reads_and_writes_without_allocation() {
     in_host(|| {
-        let spec = DeviceSpec { name: "tun0".into(), kind: Kind::Tun, gso: Switch::Auto };
+        let spec = DeviceSpec {
+            name: "tun0".into(),
+            kind: Kind::Tun,
+            gso: Switch::Auto,
+            is_multi_queue: false,
+        };
         let mut device = Device::open(&spec).unwrap();
         set_up("tun0");
         let socket = UdpSocket::bind("10.9.0.1:0").unwrap();
@@ -208,6 +213,7 @@ fn socket_spec(listen: &str) -> SocketSpec {
         send_buffer_bytes: 1 << 20,
         gso: Switch::Auto,
         gro: Switch::Auto,
+        has_siblings: false,
     }
 }
 

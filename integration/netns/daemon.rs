@@ -45,6 +45,12 @@ impl Config {
         Self { text: format!("name = \"{name}\"\n[vxlan]\nlisten = \"{address}\"\n") }
     }
 
+    /// Adds keys that are in no table.
+    pub fn keys(mut self, text: &str) -> Self {
+        self.text = format!("{text}\n{}", self.text);
+        self
+    }
+
     /// Adds tables as they stand in a file.
     pub fn tables(self, text: &str) -> Self {
         self.line(text)
@@ -198,15 +204,21 @@ impl Daemon {
     /// Gives how long the daemon's threads have run on a processor.
     #[track_caller]
     pub fn processor_time(&self) -> Duration {
+        self.thread_times().into_iter().map(|(_, time)| time).sum()
+    }
+
+    /// Gives the name of each of the daemon's threads, and how long it has run on a processor.
+    #[track_caller]
+    pub fn thread_times(&self) -> Vec<(String, Duration)> {
         let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         let of_each = threads.map(|thread| {
-            let text = fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap();
-            text.split_whitespace()
-                .next()
-                .and_then(|ns| ns.parse::<u64>().ok())
-                .expect("nanoseconds")
+            let path = thread.unwrap().path();
+            let name = fs::read_to_string(path.join("comm")).unwrap();
+            let text = fs::read_to_string(path.join("schedstat")).unwrap();
+            let time = text.split_whitespace().next().and_then(|ns| ns.parse::<u64>().ok());
+            (name.trim().to_owned(), Duration::from_nanos(time.expect("nanoseconds")))
         });
-        Duration::from_nanos(of_each.sum())
+        of_each.collect()
     }
 
     /// Gives the log lines so far.

@@ -113,6 +113,23 @@ impl Pair {
         tables: &str,
         variables: &[(&str, &str)],
     ) -> Self {
+        Self::made(nodes, proxies, kinds, |config| config.tables(tables), variables)
+    }
+
+    /// Makes the tunnel with keys for the daemons' configurations that are in no table.
+    #[track_caller]
+    pub fn with_keys(family: Family, kinds: [Kind; 2], keys: &str) -> Self {
+        Self::made(two_nodes(family), None, kinds, |config| config.keys(keys), &[])
+    }
+
+    #[track_caller]
+    fn made(
+        nodes: [Node; 2],
+        proxies: Option<[IpAddr; 2]>,
+        kinds: [Kind; 2],
+        adapt: impl Fn(Config) -> Config,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let far = proxies.unwrap_or([nodes[1].address, nodes[0].address]);
         let daemons = [0, 1].map(|end| {
             let (node, kind) = (&nodes[end], kinds[end]);
@@ -120,7 +137,7 @@ impl Pair {
                 kernel_end(node, kind, end, far[end]);
                 return None;
             }
-            let config = daemon_config(node, kind, end, far[end]).tables(tables);
+            let config = adapt(daemon_config(node, kind, end, far[end]));
             Some(Daemon::start_with(node, &config, variables))
         });
         Self { nodes, kinds, daemons }

@@ -74,6 +74,27 @@ pub struct Worker {
     pub sent_datagrams: u64,
 }
 
+impl Worker {
+    /// Gives these and those of another.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self {
+            threads: self.threads + other.threads,
+            waits: self.waits + other.waits,
+            would_block: self.would_block + other.would_block,
+            device_reads: self.device_reads + other.device_reads,
+            device_read_packets: self.device_read_packets + other.device_read_packets,
+            device_writes: self.device_writes + other.device_writes,
+            device_written_packets: self.device_written_packets + other.device_written_packets,
+            device_big_writes: self.device_big_writes + other.device_big_writes,
+            receives: self.receives + other.receives,
+            received_datagrams: self.received_datagrams + other.received_datagrams,
+            sends: self.sends + other.sends,
+            sent_datagrams: self.sent_datagrams + other.sent_datagrams,
+        }
+    }
+}
+
 /// A network in [`State`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {

@@ -39,6 +39,9 @@ const NETWORKS_MAX: usize = 1024;
 /// The most peers of one daemon, well inside `PeerId::SLOT_BITS`.
 const PEERS_MAX: usize = 65_536;
 
+/// The most `workers`: they share one forwarding table, and more would only wait for each other.
+const WORKERS_MAX: u8 = 16;
+
 /// The longest `busy_poll_us`: looking for longer saves nothing.
 const BUSY_POLL_US_MAX: u32 = 1000;
 
@@ -49,6 +52,8 @@ pub struct Config {
     pub name: String,
     /// How long the worker looks for the next packet before it sleeps.
     pub busy_poll: Duration,
+    /// Threads that move packets; none = found out ("auto").
+    pub workers: Option<u8>,
     /// How its datagrams are sent and received.
     pub underlay: Underlay,
     /// Which offloads it uses.
@@ -116,6 +121,7 @@ pub fn parse(file: &str, text: &str) -> Result<Config, ConfigErrors> {
 fn read(mut root: Section<'_>) -> Config {
     let name = name::read_host(&mut root);
     let busy_poll_us = root.number("busy_poll_us", 0..=BUSY_POLL_US_MAX);
+    let workers = root.number_or_auto("workers", 1..=WORKERS_MAX);
     let mut underlay = Underlay::read(&mut root);
     let offload = Offload::read(&mut root);
     let mut vxlan = Vxlan::read(&mut root);
@@ -132,6 +138,7 @@ fn read(mut root: Section<'_>) -> Config {
     Config {
         name,
         busy_poll: Duration::from_micros(busy_poll_us.unwrap_or(defaults::BUSY_POLL_US).into()),
+        workers,
         underlay: underlay.map(|draft| draft.settings).unwrap_or_default(),
         offload,
         vxlan: vxlan.map(|draft| draft.settings),

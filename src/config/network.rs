@@ -10,7 +10,8 @@ use serde::Deserialize;
 
 use crate::peer::Vni;
 
-use super::{Mac, defaults, name, section::Section};
+use super::section::{Section, WordOrNumber};
+use super::{Mac, defaults, name};
 
 /// The least MTU that IPv4 hosts must take (RFC 791 section 3.1: 576 bytes).
 const MTU_MIN: u16 = 576;
@@ -151,7 +152,7 @@ impl Network {
             device,
             addresses: section.list("addresses", read_address),
             bridge: name::read_interface(section, "bridge"),
-            mtu: read_mtu(section),
+            mtu: section.number_or_auto("mtu", MTU_MIN..=MTU_MAX),
             routes: read_routes(section),
             relay: section.flag("relay", defaults::RELAY),
             txqueuelen: section.number("txqueuelen", 1..=100_000).unwrap_or(defaults::TXQUEUELEN),
@@ -229,27 +230,6 @@ fn read_address(text: &str) -> Result<IpNet, Cow<'static, str>> {
         return Err(format!("expected the address of a host; {address} is none in {net}").into());
     }
     Ok(net)
-}
-
-/// What may stand where a number or a word may stand.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum WordOrNumber {
-    Word(String),
-    Number(u32),
-}
-
-fn read_mtu(section: &mut Section<'_>) -> Option<u16> {
-    let expected = format!("expected \"auto\" or a number from {MTU_MIN} to {MTU_MAX}");
-    match section.value("mtu", &expected)? {
-        WordOrNumber::Word(word) if word == "auto" => return None,
-        WordOrNumber::Number(n) if (MTU_MIN.into()..=MTU_MAX.into()).contains(&n) => {
-            return u16::try_from(n).ok();
-        }
-        WordOrNumber::Word(_) | WordOrNumber::Number(_) => {}
-    }
-    section.fault("mtu", expected);
-    None
 }
 
 fn read_routes(section: &mut Section<'_>) -> Routes {

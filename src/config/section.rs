@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 
+use serde::Deserialize;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -30,6 +31,14 @@ pub(super) struct Section<'a> {
     known: BTreeMap<&'static str, bool>,
     /// Whether what the table says is left unjudged.
     is_skipped: bool,
+}
+
+/// What may stand where a number or a word may stand.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum WordOrNumber {
+    Word(String),
+    Number(u32),
 }
 
 impl<'a> Section<'a> {
@@ -92,6 +101,29 @@ impl<'a> Section<'a> {
         }
         self.fault(key, expected);
         None
+    }
+
+    /// Reads a number in a range, or the word `auto`, which gives none.
+    pub(super) fn number_or_auto<N>(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<N>,
+    ) -> Option<N>
+    where
+        N: TryFrom<u32> + PartialOrd + Display,
+    {
+        let (first, last) = (range.start(), range.end());
+        let expected = format!("expected \"auto\" or a number from {first} to {last}");
+        let number = match self.value(key, &expected)? {
+            WordOrNumber::Word(word) if word == "auto" => return None,
+            WordOrNumber::Word(_) => None,
+            WordOrNumber::Number(number) => N::try_from(number).ok(),
+        };
+        let number = number.filter(|number| range.contains(number));
+        if number.is_none() {
+            self.fault(key, expected);
+        }
+        number
     }
 
     /// Reads `true` or `false`.

@@ -1,51 +1,63 @@
-//! The worker's answers to the API: what it knows, as plain report values.
+//! The answers to the API: what the workers know, as plain report values.
 
 use std::time::Instant;
 
 use super::build::Port;
-use super::worker::Worker;
+use super::shared::Core;
 use crate::api::query::{Answer, Query};
 use crate::api::report;
 use crate::forward::Place;
 use crate::frame::{Layer, Mac};
 use crate::node::{self, Forwarding};
 use crate::peer::NetworkId;
-use crate::socket::Lane;
+use crate::socket::{Lane, Underlay};
 use crate::transport::Carrier;
 
+/// What is known.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) core: &'a Core,
+    pub(super) underlay: &'a Underlay,
+    /// The system calls of all workers.
+    pub(super) calls: report::Worker,
+}
+
 /// Answers one question. A page of the table is the longest, and bounded.
-pub(super) fn answer(worker: &Worker, query: &Query, now: Instant) -> Answer {
+pub(super) fn answer(known: Known<'_>, query: &Query, now: Instant) -> Answer {
     match query {
-        Query::Status => Answer::Status(state(worker)),
-        Query::Peers => Answer::Peers(peers(worker, now)),
-        Query::Fdb { network, cursor, max } => fdb(worker, network, *cursor, *max, now),
-        Query::Routes => Answer::Routes(routes(worker)),
-        Query::Drops => Answer::Drops(drops(worker)),
+        Query::Status => Answer::Status(state(known)),
+        Query::Peers => Answer::Peers(peers(known, now)),
+        Query::Fdb { network, cursor, max } => fdb(known, network, *cursor, *max, now),
+        Query::Routes => Answer::Routes(routes(known)),
+        Query::Drops => Answer::Drops(drops(known)),
     }
 }
 
-fn state(worker: &Worker) -> report::State {
+fn state(known: Known<'_>) -> report::State {
     report::State {
-        networks: worker.node.networks().zip(&worker.ports).map(|(n, p)| network(n, p)).collect(),
-        underlay: worker.underlay.status().into_iter().map(socket).collect(),
-        drops_total: worker.node.drops().total(),
-        worker: calls(worker),
+        networks: known
+            .core
+            .node
+            .networks()
+            .zip(&known.core.ports)
+            .map(|(n, p)| network(n, p))
+            .collect(),
+        underlay: known.underlay.status().into_iter().map(socket).collect(),
+        drops_total: known.core.node.drops().total(),
+        worker: calls(known),
     }
 }
 
-fn calls(worker: &Worker) -> report::Worker {
-    let sent = worker.underlay.sent();
-    let networks = worker.node.networks();
+fn calls(known: Known<'_>) -> report::Worker {
+    let networks = known.core.node.networks();
     report::Worker {
-        sends: sent.calls,
-        sent_datagrams: sent.datagrams,
         device_read_packets: networks.map(|network| network.from_device.packets).sum(),
-        ..worker.calls
+        ..known.calls
     }
 }
 
 fn network(network: &node::Network, port: &Port) -> report::Network {
-    let offloads = port.device.offloads();
+    let offloads = &port.offloads;
     let refused = offloads.refused.clone().into_iter().chain(port.coalescing_refused.clone());
     report::Network {
         name: network.name.clone(),
@@ -54,7 +66,7 @@ fn network(network: &node::Network, port: &Port) -> report::Network {
             Layer::L2 => report::DeviceKind::Tap,
             Layer::L3 => report::DeviceKind::Tun,
         },
-        interface: port.device.name().to_owned(),
+        interface: port.interface.clone(),
         mtu: network.mtu.into(),
         addresses: port.addresses.clone(),
         peers: network.forwarding.peers().len() as u32,
@@ -92,12 +104,12 @@ fn socket(status: crate::socket::SocketStatus) -> report::Socket {
     }
 }
 
-fn peers(worker: &Worker, now: Instant) -> Vec<report::Peer> {
-    let node = &worker.node;
+fn peers(known: Known<'_>, now: Instant) -> Vec<report::Peer> {
+    let node = &known.core.node;
     let report = |(id, peer): (_, &node::Peer)| report::Peer {
         name: peer.name.clone(),
         transport: "vxlan".into(),
-        endpoint: peer.endpoint(layer_of(worker, peer)),
+        endpoint: peer.endpoint(layer_of(known, peer)),
         local: peer.local,
         path_mtu: peer.path_mtu.map(u32::from),
         networks: peer
@@ -125,13 +137,13 @@ fn peers(worker: &Worker, now: Instant) -> Vec<report::Peer> {
 }
 
 /// The layer of a peer's first network: its endpoint is shown with that port.
-fn layer_of(worker: &Worker, peer: &node::Peer) -> Layer {
+fn layer_of(known: Known<'_>, peer: &node::Peer) -> Layer {
     let first = peer.networks.first().copied().unwrap_or(NetworkId(0));
-    worker.node.network(first).map_or(Layer::L2, |network| network.layer)
+    known.core.node.network(first).map_or(Layer::L2, |network| network.layer)
 }
 
-fn fdb(worker: &Worker, name: &str, cursor: u64, max: u32, now: Instant) -> Answer {
-    let Some(network) = worker.node.networks().find(|network| network.name == name) else {
+fn fdb(known: Known<'_>, name: &str, cursor: u64, max: u32, now: Instant) -> Answer {
+    let Some(network) = known.core.node.networks().find(|network| network.name == name) else {
         return Answer::NoSuchNetwork(name.to_owned());
     };
     Answer::Fdb(match &network.forwarding {
@@ -139,7 +151,7 @@ fn fdb(worker: &Worker, name: &str, cursor: u64, max: u32, now: Instant) -> Answ
             let page = table.table().entries(cursor, max as usize, now);
             let entries = page.entries.iter().map(|entry| {
                 let (vlan, mac) = (Some(entry.key.vlan()), Some(Mac(entry.key.mac()).to_string()));
-                fdb_entry(worker, name, entry, vlan, mac, None)
+                fdb_entry(known, name, entry, vlan, mac, None)
             });
             report::FdbPage { entries: entries.collect(), next: page.next }
         }
@@ -148,14 +160,14 @@ fn fdb(worker: &Worker, name: &str, cursor: u64, max: u32, now: Instant) -> Answ
             let entries = page
                 .entries
                 .iter()
-                .map(|entry| fdb_entry(worker, name, entry, None, None, Some(entry.key.into())));
+                .map(|entry| fdb_entry(known, name, entry, None, None, Some(entry.key.into())));
             report::FdbPage { entries: entries.collect(), next: page.next }
         }
     })
 }
 
 fn fdb_entry<K>(
-    worker: &Worker,
+    known: Known<'_>,
     network: &str,
     entry: &crate::forward::EntryView<K>,
     vlan: Option<u16>,
@@ -167,15 +179,15 @@ fn fdb_entry<K>(
         vlan: vlan.unwrap_or(0),
         mac,
         ip,
-        place: worker.node.place_name(entry.place).to_owned(),
+        place: known.core.node.place_name(entry.place).to_owned(),
         is_static: entry.is_static,
         idle_secs: (!entry.is_static).then_some(entry.idle.as_secs()),
         moves: u32::from(entry.moves),
     }
 }
 
-fn routes(worker: &Worker) -> Vec<report::Route> {
-    let node = &worker.node;
+fn routes(known: Known<'_>) -> Vec<report::Route> {
+    let node = &known.core.node;
     let of_network = |network: &node::Network| {
         let name = network.name.clone();
         let Forwarding::L3(table) = &network.forwarding else { return Vec::new() };
@@ -190,8 +202,8 @@ fn routes(worker: &Worker) -> Vec<report::Route> {
     node.networks().flat_map(of_network).collect()
 }
 
-fn drops(worker: &Worker) -> report::Drops {
-    let node = &worker.node;
+fn drops(known: Known<'_>) -> report::Drops {
+    let node = &known.core.node;
     report::Drops {
         networks: node
             .networks()

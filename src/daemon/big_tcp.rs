@@ -1,6 +1,7 @@
 //! Which TCP is merged beyond 64 KiB: what is for this host's own sockets.
 
 use super::build::{Port, StartError};
+use super::shared::Core;
 use super::worker::Worker;
 use crate::config::Switch;
 use crate::device::{self, Kind};
@@ -64,11 +65,13 @@ impl Policy {
 impl Worker {
     /// Looks at one device in turn: forwarding may be switched on while the daemon runs.
     pub(super) fn follow_forwarding(&mut self) {
-        let Some(Port { device, big_tcp, .. }) = self.ports.get(self.next_port) else {
+        let (index, mut core) = (self.next_port, self.shared.core());
+        let Core { node, ports } = &mut *core;
+        let Some(Port { interface, big_tcp, .. }) = ports.get(index) else {
             self.next_port = 0;
             return;
         };
-        self.node.set_big_tcp(NetworkId(self.next_port as u16), big_tcp.now(device.name()));
+        node.set_big_tcp(NetworkId(index as u16), big_tcp.now(interface));
         self.next_port += 1;
     }
 }

@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -20,7 +21,7 @@ use super::big_tcp::Policy;
 use super::cleaner::Cleaner;
 use crate::config::{self, Config, DeviceKind};
 use crate::device::setup::{self, Setup, SetupError};
-use crate::device::{self, Device, DeviceError, DeviceSpec, Kind};
+use crate::device::{self, Device, DeviceError, DeviceOffloads, DeviceSpec, Kind};
 use crate::forward::{FloodRate, Learning, Limits, Place, Rules};
 use crate::frame::{Layer, Mac};
 use crate::node::{NetworkSettings, NodeSettings, PeerSettings};
@@ -28,11 +29,16 @@ use crate::offload::Coalesce;
 use crate::peer::{NetworkId, PeerId};
 use crate::socket::{SocketError, SocketSpec, Underlay};
 use crate::sys::Switch;
+use crate::sys::link;
 use crate::sys::poll::Wake;
 use crate::transport::overhead;
 
 /// The path MTU that is assumed where the kernel has no route yet.
 const ETHERNET_MTU: u16 = 1500;
+
+/// The most workers that nobody asked for. On two processors two move up to a sixth more than one,
+/// of many flows, and no less of one.
+const WORKERS_MAX: usize = 2;
 
 /// Sending sockets for each address family, however many networks there are.
 const SOURCE_PORTS_MAX: usize = 128;
@@ -86,19 +92,27 @@ pub enum StartError {
     },
 }
 
-/// Everything that is open and set up, ready for the worker.
+/// Everything that is open and set up, ready for the workers.
 pub struct Build {
     pub(super) node: NodeSettings,
     pub(super) ports: Vec<Port>,
-    pub(super) underlay: Underlay,
-    pub(super) wake: Arc<Wake>,
+    /// What each worker has for itself; at least one.
+    pub(super) ends: Vec<Ends>,
     pub(super) busy_poll: Duration,
     teardown: Teardown,
 }
 
-/// A network's device, and what the API says of it.
+/// A worker's own ends: a queue of each device, sockets, and what wakes it.
+pub(super) struct Ends {
+    pub(super) devices: Vec<Device>,
+    pub(super) underlay: Underlay,
+    pub(super) wake: Arc<Wake>,
+}
+
+/// What is known of a network's device.
 pub(super) struct Port {
-    pub(super) device: Device,
+    pub(super) interface: String,
+    pub(super) offloads: DeviceOffloads,
     pub(super) addresses: Vec<IpNet>,
     pub(super) max_entries: u32,
     /// The device's own MAC, where it has one that hosts use.
@@ -110,9 +124,9 @@ pub(super) struct Port {
 }
 
 impl Build {
-    /// Gives what makes the worker look at its questions.
+    /// Gives what makes the first worker look at its questions.
     pub fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
-        let wake = Arc::clone(&self.wake);
+        let wake = Arc::clone(&self.ends[0].wake);
         Arc::new(move || wake.set())
     }
 
@@ -128,18 +142,20 @@ impl Build {
 ///
 /// Names the network and the step; what was made before is undone.
 pub fn build(config: &Config, mut cleaner: Cleaner) -> Result<Build, StartError> {
-    let wake = Wake::new().map_err(|source| StartError::Io { step: "make an eventfd", source })?;
-    let underlay = Underlay::open(&socket_spec(config))?;
+    let workers = workers(config);
+    let underlay = Underlay::open(&socket_spec(config, workers))?;
     let paths = Paths::look_up(config, &underlay);
     let netlink = Netlink::connect()?;
     let mut ports = Vec::new();
+    let mut devices = Vec::new();
     let mut networks = Vec::new();
     for (index, network) in config.networks.iter().enumerate() {
         let id = NetworkId(index as u16);
         let mtu = paths.network_mtu(config, id)?;
-        let port = open_port(config, id, mtu, &netlink, &mut cleaner)?;
+        let (device, port) = open_port(config, id, mtu, workers > 1, &netlink, &mut cleaner)?;
         networks.push(network_settings(config, network, mtu, &port));
         ports.push(port);
+        devices.push(device);
     }
     let node = NodeSettings {
         networks,
@@ -154,11 +170,46 @@ pub fn build(config: &Config, mut cleaner: Cleaner) -> Result<Build, StartError>
         drop(cleaner);
         Ok::<_, StartError>(())
     });
-    let wake = Arc::new(wake);
-    Ok(Build { node, ports, underlay, wake, busy_poll: config.busy_poll, teardown })
+    let ends = open_ends(workers, devices, underlay)?;
+    Ok(Build { node, ports, ends, busy_poll: config.busy_poll, teardown })
 }
 
-fn socket_spec(config: &Config) -> SocketSpec {
+/// What is configured, or what is best: a device that is there already has one queue as a rule.
+fn workers(config: &Config) -> u8 {
+    let is_there = |network: &config::Network| link::index(&network.interface).is_some();
+    match config.workers {
+        Some(workers) => workers,
+        None if config.networks.iter().any(is_there) => 1,
+        None => {
+            available_parallelism().map_or(1, |processors| processors.get().min(WORKERS_MAX) as u8)
+        }
+    }
+}
+
+/// Opens for each further worker what the first has.
+fn open_ends(
+    workers: u8,
+    devices: Vec<Device>,
+    underlay: Underlay,
+) -> Result<Vec<Ends>, StartError> {
+    let wake = || {
+        let wake = Wake::new();
+        wake.map(Arc::new).map_err(|source| StartError::Io { step: "make an eventfd", source })
+    };
+    let mut ends = vec![Ends { devices, underlay, wake: wake()? }];
+    for _ in 1..workers {
+        let queues = ends[0].devices.iter().map(|device| {
+            let step = "open another queue of a device";
+            device.open_queue().map_err(|source| StartError::Io { step, source })
+        });
+        let devices = queues.collect::<Result<_, _>>()?;
+        let underlay = ends[0].underlay.open_sibling()?;
+        ends.push(Ends { devices, underlay, wake: wake()? });
+    }
+    Ok(ends)
+}
+
+fn socket_spec(config: &Config, workers: u8) -> SocketSpec {
     let (underlay, offload, vxlan) = (&config.underlay, &config.offload, config.vxlan.as_ref());
     let has = |kind| config.networks.iter().any(|network| network.device == kind);
     SocketSpec {
@@ -173,6 +224,7 @@ fn socket_spec(config: &Config) -> SocketSpec {
         send_buffer_bytes: underlay.send_buffer_bytes as usize,
         gso: switch(offload.udp_gso),
         gro: switch(offload.udp_gro),
+        has_siblings: workers > 1,
     }
 }
 
@@ -253,9 +305,10 @@ fn open_port(
     config: &Config,
     id: NetworkId,
     mtu: u16,
+    is_multi_queue: bool,
     netlink: &Netlink,
     cleaner: &mut Cleaner,
-) -> Result<Port, StartError> {
+) -> Result<(Device, Port), StartError> {
     let network = config.network(id);
     let name = || network.name.clone();
     let kind = match network.device {
@@ -263,7 +316,7 @@ fn open_port(
         DeviceKind::Tap => Kind::Tap,
     };
     let gso = switch(config.offload.device_gso);
-    let spec = DeviceSpec { name: network.interface.clone(), kind, gso };
+    let spec = DeviceSpec { name: network.interface.clone(), kind, gso, is_multi_queue };
     let device =
         Device::open(&spec).map_err(|source| StartError::Device { network: name(), source })?;
     let routes = routes(config, id);
@@ -301,14 +354,16 @@ fn open_port(
         warn!(device = device.name(), refused, "the kernel refuses an offload");
     }
     let big_tcp = Policy::new(config.offload.device_big_tcp, kind, own_mac)?;
-    Ok(Port {
-        device,
+    let port = Port {
+        interface: device.name().to_owned(),
+        offloads: device.offloads().clone(),
         big_tcp,
         addresses: network.addresses.clone(),
         max_entries: network.learning.max_entries,
         own_mac,
         coalescing_refused: Vec::new(),
-    })
+    };
+    Ok((device, port))
 }
 
 /// The prefixes of a TUN network's peers that its own addresses do not cover already.
@@ -331,7 +386,7 @@ fn routes(config: &Config, id: NetworkId) -> Vec<IpNet> {
 /// Whether the device takes UDP GSO packets: the kernel has them if it agreed to hand them over, or
 /// was not asked to; a write that it refuses then ends it.
 fn writes_uso(config: &Config, port: &Port) -> bool {
-    port.device.offloads().uso || config.offload.device_gso == config::Switch::Off
+    port.offloads.uso || config.offload.device_gso == config::Switch::Off
 }
 
 fn network_settings(
@@ -377,7 +432,7 @@ fn network_settings(
         coalesce: Coalesce {
             tcp: coalesces,
             udp: coalesces && writes_uso(config, port),
-            big_tcp: port.big_tcp.now(port.device.name()),
+            big_tcp: port.big_tcp.now(&port.interface),
         },
     }
 }

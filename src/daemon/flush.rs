@@ -2,7 +2,6 @@
 //!
 //! Nothing here ends the loop. What the kernel refuses is counted, and logged once a minute.
 
-use std::io;
 use std::mem;
 use std::time::Instant;
 
@@ -10,10 +9,10 @@ use tracing::warn;
 
 use super::worker::{Fault, SCRATCH_SLOT, Worker};
 use crate::buffer::Piece;
-use crate::device::{self, DeviceIo};
+use crate::device::DeviceIo;
 use crate::drops::DropReason;
 use crate::node::Output;
-use crate::offload::{BigTcp, DeviceWrite};
+use crate::offload::DeviceWrite;
 use crate::socket::{SendError, SendFault, UnderlayIo};
 use crate::transport::{Transmit, overhead};
 
@@ -35,9 +34,9 @@ impl Worker {
     }
 
     fn write(&mut self, now: Instant, write: &DeviceWrite, pieces: &[Piece]) {
-        let port = &mut self.ports[write.network.index()];
+        let device = &mut self.devices[write.network.index()];
         let range = write.pieces.start as usize..write.pieces.end as usize;
-        let result = port.device.write(write.vnet.to_bytes(), &pieces[range], &self.memory);
+        let result = device.write(write.vnet.to_bytes(), &pieces[range], &self.memory);
         self.calls.device_writes += 1;
         let Err(error) = result else {
             self.calls.device_written_packets += u64::from(write.packets);
@@ -45,41 +44,12 @@ impl Worker {
             return;
         };
         // cold: a link that is down, or an offload that the kernel refuses.
-        let packets = u64::from(write.packets);
-        self.node.count_drop(Some(write.network), None, DropReason::DeviceWriteFailed, packets);
-        let merges_big_tcp =
-            self.node.network(write.network).is_some_and(|network| network.merges_big_tcp());
-        if write.is_big() && merges_big_tcp && !device::is_down(&error) {
-            self.refuse_big_tcp(write, &error);
-            return;
-        }
-        let is_refused = error.raw_os_error() == Some(libc::EINVAL) && write.vnet.gso_size != 0;
-        if is_refused && self.node.network(write.network).is_some_and(|n| n.is_coalescing) {
-            self.refuse_coalescing(write, &error);
-        }
+        self.shared.core().refuse_write(write, &error);
         let fault = Fault::Write(write.network, error.raw_os_error());
         if let Some(repeats) = self.log.allow(fault, now) {
-            let device = self.ports[write.network.index()].device.name();
+            let device = self.devices[write.network.index()].name();
             warn!(device, %error, repeats, "packet refused");
         }
-    }
-
-    /// Whatever the reason (memory, a filter): it takes what is no larger than usual.
-    fn refuse_big_tcp(&mut self, write: &DeviceWrite, error: &io::Error) {
-        let port = &mut self.ports[write.network.index()];
-        port.big_tcp.give_up();
-        self.node.set_big_tcp(write.network, BigTcp::Never);
-        port.coalescing_refused.push(format!("big_tcp: {error}"));
-        let (device, bytes) = (port.device.name(), write.len);
-        warn!(device, bytes, %error, "large packet refused: device_big_tcp is off now");
-    }
-
-    /// A kernel that refuses a merged packet will refuse the next: stop merging, visibly.
-    fn refuse_coalescing(&mut self, write: &DeviceWrite, error: &io::Error) {
-        self.node.stop_coalescing(write.network);
-        let port = &mut self.ports[write.network.index()];
-        port.coalescing_refused.push(format!("gro: {error}"));
-        warn!(device = port.device.name(), %error, "merged packet refused: device_gro is off now");
     }
 
     fn send(&mut self, now: Instant, transmit: &Transmit, pieces: &[Piece]) {
@@ -100,7 +70,8 @@ impl Worker {
             SendFault::NoSocket => DropReason::NoSourceAddress,
             SendFault::Failed(error) => {
                 if let Some(repeats) = self.log.allow(Fault::Send(error), now) {
-                    let peer = self.node.peer(transmit.peer).map_or("", |peer| &peer.name);
+                    let core = self.shared.core();
+                    let peer = core.node.peer(transmit.peer).map_or("", |peer| &peer.name);
                     warn!(peer, to = %transmit.to, %error, repeats, "datagram refused");
                 }
                 DropReason::SendFailed
@@ -111,7 +82,8 @@ impl Worker {
 
     fn drop_unsent(&mut self, transmit: &Transmit, sent: u16, reason: DropReason) {
         let unsent = u64::from(transmit.count.saturating_sub(sent));
-        self.node.count_drop(Some(transmit.network), Some(transmit.peer), reason, unsent);
+        let (network, peer) = (Some(transmit.network), Some(transmit.peer));
+        self.shared.core().node.count_drop(network, peer, reason, unsent);
     }
 
     /// The path takes less than was known: asks the kernel how much, cuts what is unsent again.
@@ -121,14 +93,15 @@ impl Worker {
         let smaller = overhead::smaller_path_mtu(transmit.to.ip(), refused);
         let found = self.underlay.path_mtu(transmit.to, transmit.from);
         let mtu = found.map_or(smaller, |mtu| smaller.min(u16::try_from(mtu).unwrap_or(u16::MAX)));
-        self.node.handle_path_mtu(transmit.peer, mtu);
+        self.shared.core().node.handle_path_mtu(transmit.peer, mtu);
         let own = &pieces[transmit.pieces.start as usize..transmit.pieces.end as usize];
         for index in sent..transmit.count {
             let slot = self.memory.slot(SCRATCH_SLOT);
             let offset = usize::from(index) * usize::from(transmit.datagram_len);
             let datagram = self.memory.gather(own, offset, transmit.datagram_len.into(), slot);
             let mut again = Output::default();
-            self.node.handle_unsent(now, transmit, datagram, &mut self.memory, &mut again);
+            let memory = &mut self.memory;
+            self.shared.core().node.handle_unsent(now, transmit, datagram, memory, &mut again);
             self.send_again(now, &again);
         }
     }

@@ -1,8 +1,8 @@
 //! Start and stop order, the worker loop, signals.
 //!
 //! [`run`] is the daemon from its configuration file to its end: what it makes is undone in
-//! reverse, whether the start fails, a signal stops it, or the worker dies. The worker is a thread
-//! that owns the devices, the sockets and the tables; this thread has the signals and the API.
+//! reverse, whether the start fails, a signal stops it, or a worker dies. The workers are threads
+//! that own the devices, the sockets and the tables; this thread has the signals and the API.
 //! Read `lifecycle.rs` first.
 
 mod answer;
@@ -13,6 +13,7 @@ mod flush;
 mod lifecycle;
 mod log;
 mod log_limit;
+mod shared;
 mod teardown;
 mod waiting;
 mod worker;

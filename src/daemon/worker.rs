@@ -1,28 +1,29 @@
-//! The worker: one thread that owns the devices, the sockets and the node, and moves packets.
+//! A worker: a thread with a queue of each device and sockets of its own, which moves packets.
 //!
 //! A turn of the loop waits until something can be read, then reads a batch of it, hands it to the
-//! node and flushes what comes out. Between batches it answers questions and ages the tables.
+//! node and flushes what comes out. The node is shared with the other workers, if there are any.
+//! Between batches the first worker answers questions and ages the tables.
 
 use std::io;
 use std::mem;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use thiserror::Error;
 use tracing::warn;
 
 use super::LogLimit;
-use super::answer;
-use super::build::{Build, Port};
+use super::answer::{self, Known};
+use super::build::{Build, Ends};
+use super::shared::Shared;
 use super::waiting::Waiting;
 use crate::api::query::QueryReceiver;
 use crate::api::report;
 use crate::buffer::{HEADER_AREA, Memory};
-use crate::device::{self, DeviceIo};
+use crate::device::{self, Device, DeviceIo};
 use crate::drops::DropReason;
 use crate::frame::Layer;
 use crate::node::{Node, Output};
@@ -84,93 +85,121 @@ pub(super) enum Fault {
     Follow,
 }
 
-/// A worker that runs.
+/// The workers that run.
 pub struct WorkerHandle {
-    thread: JoinHandle<Result<(), WorkerError>>,
-    stop: Arc<AtomicBool>,
-    wake: Arc<Wake>,
+    threads: Vec<JoinHandle<Result<(), WorkerError>>>,
+    shared: Arc<Shared>,
 }
 
 impl WorkerHandle {
-    /// Asks the worker to end after the batch in hand.
+    /// Asks the workers to end after the batch in hand.
     pub fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
-        self.wake.set();
+        self.shared.stop();
     }
 
-    /// Waits for the worker's end.
+    /// Waits for the workers' end.
     ///
     /// # Errors
     ///
-    /// Returns why it ended, if not by [`WorkerHandle::stop`].
+    /// Returns why the first ended that did not by [`WorkerHandle::stop`].
     pub fn join(self) -> Result<(), WorkerError> {
-        self.thread.join().unwrap_or(Err(WorkerError::Panicked))
+        let ends = self
+            .threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or(Err(WorkerError::Panicked)));
+        // All, also behind one that failed.
+        ends.collect::<Vec<_>>().into_iter().collect()
     }
 }
 
-/// The state of the worker thread.
+/// The state of a worker's thread.
 pub(super) struct Worker {
-    pub(super) node: Node,
-    pub(super) ports: Vec<Port>,
+    index: usize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) devices: Vec<Device>,
     pub(super) underlay: Underlay,
     pub(super) memory: Memory,
     pub(super) out: Output,
     received: Vec<Received>,
-    queries: QueryReceiver,
+    /// Only the first worker has them, and what is done at times.
+    queries: Option<QueryReceiver>,
     wake: Arc<Wake>,
-    stop: Arc<AtomicBool>,
     next_tick: Instant,
     /// The peer whose path MTU is looked up next.
     next_path: usize,
     /// The device that is looked at next.
     pub(super) next_port: usize,
-    pub(super) log: LogLimit<Fault>,
     /// Bytes read since the worker last waited.
     moved: usize,
-    /// System calls so far; what the sockets and the node count is added for an answer.
+    pub(super) log: LogLimit<Fault>,
+    /// System calls so far; what the sockets count is added when they are told.
     pub(super) calls: report::Worker,
 }
 
 impl Worker {
-    /// Starts the thread.
+    /// Starts the threads.
     ///
     /// # Errors
     ///
-    /// Fails if the poller cannot be made or the thread not started.
+    /// Fails if a poller cannot be made or a thread not started; then none runs.
     pub(super) fn spawn(build: Build, queries: QueryReceiver) -> Result<WorkerHandle, WorkerError> {
-        Self::start(build, queries).map_err(WorkerError::Start)
+        let now = Instant::now();
+        let Build { node, ports, ends, busy_poll, .. } = build;
+        let wakes = ends.iter().map(|ends| Arc::clone(&ends.wake)).collect();
+        let shared = Arc::new(Shared::new(Node::new(node, now), ports, wakes));
+        let mut handle = WorkerHandle { threads: Vec::new(), shared };
+        let mut queries = Some(queries);
+        for (index, ends) in ends.into_iter().enumerate() {
+            let shared = Arc::clone(&handle.shared);
+            match Self::start(index, ends, shared, busy_poll, queries.take(), now) {
+                Ok(thread) => handle.threads.push(thread),
+                Err(error) => {
+                    handle.stop();
+                    let _ = handle.join();
+                    return Err(WorkerError::Start(error));
+                }
+            }
+        }
+        Ok(handle)
     }
 
-    fn start(build: Build, queries: QueryReceiver) -> io::Result<WorkerHandle> {
-        let poller = watch(&build)?;
-        let wake = Arc::clone(&build.wake);
-        let stop = Arc::new(AtomicBool::new(false));
-        let now = Instant::now();
+    fn start(
+        index: usize,
+        ends: Ends,
+        shared: Arc<Shared>,
+        busy_poll: Duration,
+        queries: Option<QueryReceiver>,
+        now: Instant,
+    ) -> io::Result<JoinHandle<Result<(), WorkerError>>> {
+        let waiting = Waiting::new(watch(&ends)?, busy_poll);
+        let Ends { devices, underlay, wake } = ends;
         let worker = Self {
-            node: Node::new(build.node, now),
-            ports: build.ports,
-            underlay: build.underlay,
+            index,
+            shared,
+            devices,
+            underlay,
             memory: Memory::new(SLOTS),
             out: Output::default(),
             received: Vec::with_capacity(BATCH),
             queries,
-            wake: Arc::clone(&build.wake),
-            stop: Arc::clone(&stop),
+            wake,
             next_tick: now + Node::TICK,
             next_path: 0,
             next_port: 0,
             moved: 0,
             log: LogLimit::default(),
-            calls: report::Worker { threads: 1, ..report::Worker::default() },
+            calls: report::Worker::default(),
         };
-        let waiting = Waiting::new(poller, build.busy_poll);
-        let thread =
-            thread::Builder::new().name("worker".into()).spawn(move || worker.run(waiting))?;
-        Ok(WorkerHandle { thread, stop, wake })
+        let name = if index == 0 { "worker".into() } else { format!("worker {index}") };
+        thread::Builder::new().name(name).spawn(move || {
+            // One that ends, and be it by a panic, ends all.
+            let _last = StopAll(Arc::clone(&worker.shared));
+            worker.run(waiting)
+        })
     }
 
     fn run(mut self, mut waiting: Waiting) -> Result<(), WorkerError> {
-        while !self.stop.load(Ordering::Acquire) {
+        while !self.shared.is_stopping() {
             let moved = mem::take(&mut self.moved);
             let now = waiting.wait(self.next_tick, moved).map_err(WorkerError::Poll)?;
             self.calls.waits = waiting.calls();
@@ -184,25 +213,44 @@ impl Worker {
             if now >= self.next_tick {
                 self.handle_tick(now);
             }
+            if self.index > 0 {
+                // The first tells its own when it is asked.
+                self.tell_calls();
+            }
         }
         Ok(())
     }
 
     fn handle_wake(&mut self, now: Instant) {
         self.wake.clear();
+        self.tell_calls();
         // One at a time: packets go between two answers.
-        if let Some(question) = self.queries.try_next() {
-            let answer = answer::answer(self, question.query(), now);
+        if let Some(question) = self.queries.as_mut().and_then(QueryReceiver::try_next) {
+            let calls = self.shared.calls();
+            let core = self.shared.core();
+            let known = Known { core: &core, underlay: &self.underlay, calls };
+            let answer = answer::answer(known, question.query(), now);
+            drop(core);
             question.answer(answer);
             self.wake.set();
         }
     }
 
+    fn tell_calls(&self) {
+        let sent = self.underlay.sent();
+        let calls =
+            report::Worker { sends: sent.calls, sent_datagrams: sent.datagrams, ..self.calls };
+        self.shared.tell_calls(self.index, calls);
+    }
+
     fn handle_tick(&mut self, now: Instant) {
         self.next_tick = now + Node::TICK;
-        self.node.handle_tick(now);
-        self.check_paths();
         self.follow_device(now);
+        if self.index > 0 {
+            return;
+        }
+        self.shared.core().node.handle_tick(now);
+        self.check_paths();
         self.follow_forwarding();
     }
 
@@ -217,50 +265,52 @@ impl Worker {
 
     /// Looks up some peers' path MTU, in turn: paths shrink and grow again.
     fn check_paths(&mut self) {
-        let next = self.node.peers().skip(self.next_path).take(PATHS_PER_TICK);
+        let mut core = self.shared.core();
+        let next = core.node.peers().skip(self.next_path).take(PATHS_PER_TICK);
         let peers: Vec<_> =
             next.map(|(id, peer)| (id, peer.endpoint(Layer::L2), peer.local)).collect();
         let is_end = peers.len() < PATHS_PER_TICK;
         self.next_path = if is_end { 0 } else { self.next_path + PATHS_PER_TICK };
         for (id, to, from) in peers {
             if let Some(mtu) = self.underlay.path_mtu(to, from) {
-                self.node.handle_path_mtu(id, u16::try_from(mtu).unwrap_or(u16::MAX));
+                core.node.handle_path_mtu(id, u16::try_from(mtu).unwrap_or(u16::MAX));
             }
         }
     }
 
     /// A batch from a device to the underlay.
     fn handle_device(&mut self, now: Instant, index: usize) -> Result<(), WorkerError> {
+        let network = NetworkId(index as u16);
         for slot in 0..BATCH {
             let slot = self.memory.slot(slot);
-            let port = &mut self.ports[index];
-            let (vnet, len) = match port.device.read(self.memory.bytes_mut(slot)) {
+            let device = &mut self.devices[index];
+            let (vnet, len) = match device.read(self.memory.bytes_mut(slot)) {
                 Ok(Some(read)) => read,
                 Ok(None) => {
                     self.calls.would_block += 1;
                     break;
                 }
                 Err(source) if device::is_gone(&source) => {
-                    let name = port.device.name().to_owned();
+                    let name = device.name().to_owned();
                     return Err(WorkerError::Device { name, source });
                 }
                 Err(error) => {
                     // cold: a packet that the kernel cannot describe by a vnet_hdr; it is gone.
-                    let device = port.device.name();
-                    let fault = Fault::Read(NetworkId(index as u16), error.raw_os_error());
+                    let device = device.name();
+                    let fault = Fault::Read(network, error.raw_os_error());
                     if let Some(repeats) = self.log.allow(fault, now) {
                         warn!(device, %error, repeats, "cannot read a packet");
                     }
                     let reason = DropReason::VnetHeader;
-                    self.node.count_drop(Some(NetworkId(index as u16)), None, reason, 1);
+                    self.shared.core().node.count_drop(Some(network), None, reason, 1);
                     break;
                 }
             };
             self.calls.device_reads += 1;
             self.moved += len;
-            let (network, vnet) = (NetworkId(index as u16), VnetHeader::from_bytes(vnet));
-            let packet = slot.part(0, len);
-            self.node.handle_device(now, network, packet, vnet, &mut self.memory, &mut self.out);
+            let (packet, vnet) = (slot.part(0, len), VnetHeader::from_bytes(vnet));
+            let (memory, out) = (&mut self.memory, &mut self.out);
+            self.shared.core().node.handle_device(now, network, packet, vnet, memory, out);
             if self.memory.header_room() < HEADER_RESERVE {
                 self.flush(now);
             }
@@ -281,29 +331,49 @@ impl Worker {
             true => self.calls.would_block += 1,
             false => self.calls.receives += 1,
         }
-        for index in 0..self.received.len() {
-            let received = self.received[index];
+        let mut done = 0;
+        while done < self.received.len() {
+            done += self.handle_received(now, done);
+            self.flush(now);
+        }
+    }
+
+    /// Takes what was received, from the `first` on, as far as there is room for headers; merges
+    /// it, and gives how many that were.
+    fn handle_received(&mut self, now: Instant, first: usize) -> usize {
+        let mut core = self.shared.core();
+        let mut count = 0;
+        for received in &self.received[first..] {
             self.calls.received_datagrams += received.datagrams();
             self.moved += received.piece.len as usize;
-            self.node.handle_received(now, &received, &mut self.memory, &mut self.out);
-            // What waits in the coalescer points into slots, not into the header area.
+            core.node.handle_received(now, received, &mut self.memory, &mut self.out);
+            count += 1;
             if self.memory.header_room() < HEADER_RESERVE {
-                self.flush(now);
+                break;
             }
         }
-        self.node.finish_batch(&mut self.memory, &mut self.out);
-        self.flush(now);
+        core.node.finish_batch(&mut self.memory, &mut self.out);
+        count
+    }
+}
+
+/// Stops all workers when it is dropped.
+struct StopAll(Arc<Shared>);
+
+impl Drop for StopAll {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 
 /// Watches everything that packets and questions come from.
-fn watch(build: &Build) -> io::Result<Poller> {
+fn watch(ends: &Ends) -> io::Result<Poller> {
     let poller = Poller::new()?;
-    poller.add(build.wake.as_fd(), TOKEN_WAKE)?;
-    for (index, port) in build.ports.iter().enumerate() {
-        poller.add(port.device.as_fd(), TOKEN_DEVICE + index as u64)?;
+    poller.add(ends.wake.as_fd(), TOKEN_WAKE)?;
+    for (index, device) in ends.devices.iter().enumerate() {
+        poller.add(device.as_fd(), TOKEN_DEVICE + index as u64)?;
     }
-    for (index, fd, _) in build.underlay.listeners() {
+    for (index, fd, _) in ends.underlay.listeners() {
         poller.add(fd, TOKEN_SOCKET + index as u64)?;
     }
     Ok(poller)

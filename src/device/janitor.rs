@@ -143,7 +143,12 @@ mod tests {
 
     /// What a test does when it is run again to have a daemon to kill.
     fn daemon_to_be_killed() {
-        let spec = DeviceSpec { name: "old0".into(), kind: Kind::Tun, gso: Switch::Auto };
+        let spec = DeviceSpec {
+            name: "old0".into(),
+            kind: Kind::Tun,
+            gso: Switch::Auto,
+            is_multi_queue: false,
+        };
         let _device = Device::open(&spec).unwrap();
         let child = Child::start_among_threads(c"tunctl-janitor", work).unwrap();
         let mut janitor = Janitor { child };

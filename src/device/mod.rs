@@ -55,6 +55,8 @@ pub struct DeviceSpec {
     pub kind: Kind,
     /// Whether GSO packets are taken from it (TUNSETOFFLOAD).
     pub gso: Switch,
+    /// Whether it has several queues (IFF_MULTI_QUEUE), each for a reader of its own.
+    pub is_multi_queue: bool,
 }
 
 /// What the kernel leaves to the reader of a device.
@@ -112,6 +114,26 @@ impl Device {
     /// not make devices; if `gso` is [`Switch::On`] and the kernel refuses it.
     pub fn open(spec: &DeviceSpec) -> Result<Self, DeviceError> {
         open::open(spec)
+    }
+
+    /// Opens another queue of a device that has several. The kernel spreads the flows: each goes
+    /// where its answers were written.
+    ///
+    /// # Errors
+    ///
+    /// Passes on the kernel's error; see [`DeviceSpec::is_multi_queue`].
+    pub fn open_queue(&self) -> io::Result<Self> {
+        let fd = tun::open_queue(&self.name, self.kind == Kind::Tap)?;
+        Ok(Self {
+            fd,
+            name: self.name.clone(),
+            kind: self.kind,
+            index: self.index,
+            // The first queue looks after what belongs to the device.
+            was_there: false,
+            offloads: self.offloads.clone(),
+            slices: Slices::default(),
+        })
     }
 
     /// Gives the interface's name.

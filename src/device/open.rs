@@ -44,6 +44,12 @@ pub enum DeviceError {
         /// The name.
         name: String,
     },
+    /// The existing device was made with one queue.
+    #[error("interface {name}: exists with one queue, make it with several (multi_queue)")]
+    OneQueue {
+        /// The name.
+        name: String,
+    },
     /// The device node is not there or not open to the process.
     #[error("/dev/net/tun: {cause} ({hint})")]
     Node {
@@ -82,7 +88,12 @@ pub enum DeviceError {
 pub(super) fn open(spec: &DeviceSpec) -> Result<Device, DeviceError> {
     check_name(&spec.name)?;
     check_kind(spec)?;
-    let fd = tun::open(&spec.name, spec.kind == Kind::Tap).map_err(|cause| explain(spec, cause))?;
+    let is_tap = spec.kind == Kind::Tap;
+    let fd = match spec.is_multi_queue {
+        true => tun::open_queue(&spec.name, is_tap),
+        false => tun::open(&spec.name, is_tap),
+    };
+    let fd = fd.map_err(|cause| explain(spec, cause))?;
     let kernel = |step| {
         let name = spec.name.clone();
         move |cause| DeviceError::Kernel { name, step, cause }
@@ -150,9 +161,10 @@ fn explain(spec: &DeviceSpec, cause: io::Error) -> DeviceError {
             DeviceError::Node { hint: "the kernel has no tun driver: modprobe tun", cause }
         }
         // The kind was right a moment ago, so what the driver dislikes is the queues.
-        Some(Errno::EINVAL) if link::driver(&spec.name).is_some() => {
-            DeviceError::MultiQueue { name }
-        }
+        Some(Errno::EINVAL) if link::driver(&spec.name).is_some() => match spec.is_multi_queue {
+            true => DeviceError::OneQueue { name },
+            false => DeviceError::MultiQueue { name },
+        },
         _ => DeviceError::Kernel { name, step: "TUNSETIFF", cause },
     }
 }

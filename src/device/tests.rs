@@ -11,7 +11,7 @@ use crate::sys::testing::{eventually, in_another_namespace, ip, ip_output, with_
 const NO_OFFLOAD: VnetBytes = [0; 10];
 
 fn spec(name: &str, kind: Kind) -> DeviceSpec {
-    DeviceSpec { name: name.into(), kind, gso: Switch::Auto }
+    DeviceSpec { name: name.into(), kind, gso: Switch::Auto, is_multi_queue: false }
 }
 
 /// Opens; waits until who had it before has closed it.

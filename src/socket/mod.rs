@@ -15,6 +15,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use nix::errno::Errno;
 use socket2::Socket;
@@ -54,6 +56,8 @@ pub struct SocketSpec {
     pub gso: Switch,
     /// Whether runs are received in one call (UDP_GRO).
     pub gro: Switch,
+    /// Whether there will be siblings that listen on the same ports (SO_REUSEPORT).
+    pub has_siblings: bool,
 }
 
 /// What a socket is for.
@@ -178,8 +182,20 @@ struct Sender {
 struct Senders {
     family: Family,
     sockets: Vec<Sender>,
-    gso: bool,
-    refused: Option<String>,
+    runs: Arc<Runs>,
+}
+
+/// Whether runs are sent in one call; siblings agree on it.
+struct Runs {
+    gso: AtomicBool,
+    /// What the kernel refused, and how.
+    refused: OnceLock<String>,
+}
+
+impl Runs {
+    fn is_on(&self) -> bool {
+        self.gso.load(Ordering::Relaxed)
+    }
 }
 
 /// All sockets of the underlay.
@@ -209,6 +225,17 @@ impl Underlay {
         open::open(spec)
     }
 
+    /// Opens listening sockets on the same ports, for another thread: the kernel gives each flow
+    /// of the underlay to one of them. The sending sockets are shared, so that a flow leaves from
+    /// the same port whoever sends it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Underlay::open`].
+    pub fn open_sibling(&self) -> Result<Self, SocketError> {
+        open::open_sibling(self)
+    }
+
     /// Gives the sockets to wait for: the index for [`UnderlayIo::receive`], the descriptor and
     /// what arrives there.
     pub fn listeners(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>, Carrier)> {
@@ -227,7 +254,7 @@ impl Underlay {
     /// Whether runs to addresses of this family are sent in one call.
     pub fn sends_runs(&self, to: IpAddr) -> bool {
         let family = Family::of(to);
-        self.senders.iter().any(|senders| senders.family == family && senders.gso)
+        self.senders.iter().any(|senders| senders.family == family && senders.runs.is_on())
     }
 
     /// Begins a batch of sends: a full send queue may be waited for again, once.

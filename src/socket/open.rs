@@ -5,12 +5,16 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::AsFd;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::probe::Probe;
-use super::{Lane, Listener, Sender, Senders, Sent, SocketSpec, SocketStatus, Switch, Underlay};
+use super::{
+    Lane, Listener, Runs, Sender, Senders, Sent, SocketSpec, SocketStatus, Switch, Underlay,
+};
 use crate::sys::datagram::ReceiveBatch;
 use crate::sys::link;
 use crate::sys::slices::Slices;
@@ -115,17 +119,7 @@ pub(super) fn open(spec: &SocketSpec) -> Result<Underlay, SocketError> {
     if let (Some(port), true) = (spec.port, spec.port == spec.gpe_port) {
         return Err(SocketError::SamePort { port });
     }
-    let mut underlay = Underlay {
-        spec: spec.clone(),
-        listeners: Vec::new(),
-        senders: Vec::new(),
-        probes: Vec::new(),
-        bound_index: spec.bind_device.as_deref().and_then(link::index),
-        batch: ReceiveBatch::default(),
-        slices: Slices::default(),
-        may_wait: true,
-        sent: Sent::default(),
-    };
+    let mut underlay = without_sockets(spec);
     let listen_on_all = spec.listen.is_ipv6() && spec.listen.is_unspecified();
     match open_family(&mut underlay, spec.listen) {
         Err(SocketError::Setting { key: "listen", cause, .. }) if listen_on_all => {
@@ -137,6 +131,50 @@ pub(super) fn open(spec: &SocketSpec) -> Result<Underlay, SocketError> {
         open_family(&mut underlay, Ipv4Addr::UNSPECIFIED.into())?;
     }
     report_buffers(&underlay);
+    Ok(underlay)
+}
+
+fn without_sockets(spec: &SocketSpec) -> Underlay {
+    Underlay {
+        spec: spec.clone(),
+        listeners: Vec::new(),
+        senders: Vec::new(),
+        probes: Vec::new(),
+        bound_index: spec.bind_device.as_deref().and_then(link::index),
+        batch: ReceiveBatch::default(),
+        slices: Slices::default(),
+        may_wait: true,
+        sent: Sent::default(),
+    }
+}
+
+/// Opens listening sockets beside those of another; see [`Underlay::open_sibling`].
+pub(super) fn open_sibling(first: &Underlay) -> Result<Underlay, SocketError> {
+    let mut underlay = without_sockets(&first.spec);
+    let share = |socket: &Socket| socket.try_clone().map_err(setting("listen", first.spec.listen));
+    for listener in &first.listeners {
+        let address = address_of(&listener.socket, listener.family);
+        let (ip, port) = (address.ip(), address.port());
+        // What the kernel refused once is not asked for again.
+        let gro = if listener.gro { first.spec.gro } else { Switch::Off };
+        let spec = SocketSpec { gro, ..first.spec.clone() };
+        let opened = open_listener(&spec, ip, port, listener.carrier)?;
+        underlay.listeners.push(Listener { refused: listener.refused.clone(), ..opened });
+    }
+    for senders in &first.senders {
+        let shared = senders.sockets.iter().map(|sender| {
+            Ok(Sender { socket: share(&sender.socket)?, send_buffer: sender.send_buffer })
+        });
+        underlay.senders.push(Senders {
+            family: senders.family,
+            sockets: shared.collect::<Result<_, _>>()?,
+            runs: Arc::clone(&senders.runs),
+        });
+    }
+    for probe in &first.probes {
+        // Looking up a path connects it: nothing to share.
+        underlay.probes.push(Probe::open(&first.spec, probe.family)?);
+    }
     Ok(underlay)
 }
 
@@ -161,12 +199,29 @@ fn open_family(underlay: &mut Underlay, ip: IpAddr) -> Result<(), SocketError> {
     let carriers = [(spec.port, Carrier::Vxlan), (spec.gpe_port, Carrier::VxlanGpe)];
     for (port, carrier) in carriers {
         if let Some(port) = port {
+            check_free(&spec, ip, port)?;
             underlay.listeners.push(open_listener(&spec, ip, port, carrier)?);
         }
     }
     underlay.senders.push(open_senders(&spec, ip)?);
     underlay.probes.push(Probe::open(&spec, Family::of(ip))?);
     Ok(())
+}
+
+/// Fails if the port is taken: sockets that share one do not find that out when they are bound, if
+/// the other process is ours too.
+fn check_free(spec: &SocketSpec, ip: IpAddr, port: u16) -> Result<(), SocketError> {
+    if !spec.has_siblings {
+        return Ok(());
+    }
+    let socket = open_socket(spec, Family::of(ip))?;
+    let address = local_address(spec, ip, port);
+    match socket.bind(&address.into()) {
+        Err(cause) if cause.kind() == io::ErrorKind::AddrInUse => {
+            Err(SocketError::Listen { ip, port, cause })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn open_listener(
@@ -186,7 +241,11 @@ fn open_listener(
     let receive_buffer =
         udp::set_receive_buffer(fd, bytes).map_err(setting("receive_buffer_bytes", bytes))?;
     let (gro, refused) = agree(spec.gro, "udp_gro", "UDP_GRO", || udp::set_gro(fd))?;
-    bind(&socket, spec, ip, port).map_err(|cause| SocketError::Listen { ip, port, cause })?;
+    let listen = |cause| SocketError::Listen { ip, port, cause };
+    if spec.has_siblings {
+        socket.set_reuse_port(true).map_err(setting("SO_REUSEPORT on", ip))?;
+    }
+    bind(&socket, spec, ip, port).map_err(listen)?;
     Ok(Listener { socket, family, carrier, gro, refused, receive_buffer })
 }
 
@@ -197,7 +256,11 @@ fn open_senders(spec: &SocketSpec, ip: IpAddr) -> Result<Senders, SocketError> {
         .collect::<Result<Vec<_>, _>>()?;
     let fd = sockets[0].socket.as_fd();
     let (gso, refused) = agree(spec.gso, "udp_gso", "UDP_SEGMENT", || udp::check_segment(fd))?;
-    Ok(Senders { family, sockets, gso, refused })
+    let runs = Runs { gso: AtomicBool::new(gso), refused: OnceLock::new() };
+    if let Some(refused) = refused {
+        let _ = runs.refused.set(refused);
+    }
+    Ok(Senders { family, sockets, runs: Arc::new(runs) })
 }
 
 fn open_sender(spec: &SocketSpec, ip: IpAddr) -> Result<Sender, SocketError> {
@@ -335,9 +398,9 @@ pub(super) fn status(underlay: &Underlay) -> Vec<SocketStatus> {
         senders.sockets.iter().map(|sender| SocketStatus {
             address: address_of(&sender.socket, senders.family),
             lane: Lane::Send,
-            gso: senders.gso,
+            gso: senders.runs.is_on(),
             gro: false,
-            refused: senders.refused.clone(),
+            refused: senders.runs.refused.get().cloned(),
             receive_buffer: 0,
             send_buffer: sender.send_buffer,
         })

@@ -7,6 +7,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
 
@@ -78,14 +79,14 @@ impl<'a> Sending<'a> {
     /// Sends what one call takes.
     fn step(
         &mut self,
-        senders: &mut Senders,
+        senders: &Senders,
         slices: &mut Slices,
         may_wait: &mut bool,
     ) -> Result<(), SendFault> {
         let entropy = self.transmit.entropy as usize;
         let socket = &senders.sockets[entropy % senders.sockets.len()].socket;
         let (cursor, left, left_bytes) = (self.cursor, self.left, self.left_bytes);
-        let as_run = senders.gso && left > 1 && self.is_suspect.is_none();
+        let as_run = senders.runs.is_on() && left > 1 && self.is_suspect.is_none();
         let result = if as_run {
             self.send_run(socket.as_fd(), senders.family, slices)
         } else {
@@ -214,12 +215,12 @@ impl<'a> Sending<'a> {
 }
 
 /// Switches the sending of runs off, for all sockets of the family, and says so once.
-fn give_up_gso(senders: &mut Senders, errno: Errno) {
-    if !senders.gso {
+fn give_up_gso(senders: &Senders, errno: Errno) {
+    if !senders.runs.gso.swap(false, Ordering::Relaxed) {
         return;
     }
-    senders.gso = false;
-    senders.refused = Some(format!("UDP_SEGMENT: {}", std::io::Error::from(errno)));
+    let refused = format!("UDP_SEGMENT: {}", std::io::Error::from(errno));
+    let _ = senders.runs.refused.set(refused);
     let family = match senders.family {
         Family::V4 => "IPv4",
         Family::V6 => "IPv6",

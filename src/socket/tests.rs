@@ -23,6 +23,7 @@ fn spec(listen: &str) -> SocketSpec {
         send_buffer_bytes: 4 << 20,
         gso: Switch::Auto,
         gro: Switch::Auto,
+        has_siblings: false,
     }
 }
 

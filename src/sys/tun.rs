@@ -1,7 +1,9 @@
 //! The TUN/TAP driver: `drivers/net/tun.c` of the kernel.
 
+use std::fs::OpenOptions;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 
 use super::fault::{self, Point};
 
@@ -21,12 +23,20 @@ pub mod offload {
 /// The driver's ioctls: TUNSETOFFLOAD and so on in `include/uapi/linux/if_tun.h`.
 mod request {
     #![allow(missing_docs)]
+    nix::ioctl_write_ptr!(tunsetiff, b'T', 202, libc::c_int);
     nix::ioctl_write_int!(tunsetoffload, b'T', 208);
     nix::ioctl_read!(tungetiff, b'T', 210, libc::c_uint);
     nix::ioctl_write_ptr!(tunsetvnethdrsz, b'T', 216, libc::c_int);
     nix::ioctl_write_ptr!(tunsetvnetle, b'T', 220, libc::c_int);
     nix::ioctl_write_ptr!(tunsetvnetbe, b'T', 222, libc::c_int);
 }
+
+/// IFF_TUN, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR and IFF_MULTI_QUEUE, `include/uapi/linux/if_tun.h`.
+const IFF_TUN: libc::c_short = 0x0001;
+const IFF_TAP: libc::c_short = 0x0002;
+const IFF_NO_PI: libc::c_short = 0x1000;
+const IFF_VNET_HDR: libc::c_short = 0x4000;
+const IFF_MULTI_QUEUE: libc::c_short = 0x0100;
 
 /// IFF_PERSIST: the device stays when the last descriptor is closed.
 const IFF_PERSIST: libc::c_int = 0x0800;
@@ -60,6 +70,27 @@ pub fn open(name: &str, is_tap: bool) -> io::Result<OwnedFd> {
     device.set_nonblock()?;
     // SAFETY: into_raw_fd gives up the device's descriptor, which is open and owned by nobody now.
     Ok(unsafe { OwnedFd::from_raw_fd(device.into_raw_fd()) })
+}
+
+/// Opens a queue of a device that has several; the first makes the device, if it is not there.
+/// Otherwise as [`open`], whose library knows only one queue.
+///
+/// # Errors
+///
+/// As [`open`]; EINVAL also if the device was made with one queue, E2BIG if it has no more.
+pub fn open_queue(name: &str, is_tap: bool) -> io::Result<OwnedFd> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open("/dev/net/tun")?;
+    let mut ifreq = super::link::request_for(name).ok_or(io::ErrorKind::InvalidInput)?;
+    let kind = if is_tap { IFF_TAP } else { IFF_TUN };
+    ifreq.ifr_ifru.ifru_flags = kind | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
+    // SAFETY: the descriptor is open and `ifreq` is complete and outlives the call (the ioctl's
+    // number says int, its argument is an ifreq: tun.c, TUNSETIFF).
+    unsafe { request::tunsetiff(file.as_raw_fd(), (&raw const ifreq).cast()) }?;
+    Ok(file.into())
 }
 
 /// Gives the name and the persistence of the device behind a descriptor.

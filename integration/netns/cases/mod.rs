@@ -20,6 +20,7 @@ mod scene;
 mod security;
 mod shared_prefix;
 mod underlay;
+mod workers;
 
 use crate::harness::Case;
 
@@ -39,6 +40,7 @@ pub fn all() -> Vec<Case> {
         order::cases(),
         offload::cases(),
         big_tcp::cases(),
+        workers::cases(),
         lifecycle::cases(),
         bad_wire::cases(),
         noise::cases(),

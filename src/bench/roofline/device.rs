@@ -66,7 +66,8 @@ struct End {
 impl End {
     /// Opens both in the calling thread's host.
     fn open(kind: Kind) -> io::Result<Self> {
-        let spec = DeviceSpec { name: INTERFACE.into(), kind, gso: Switch::On };
+        let spec =
+            DeviceSpec { name: INTERFACE.into(), kind, gso: Switch::On, is_multi_queue: false };
         let device = Device::open(&spec).map_err(io::Error::other)?;
         if !device.offloads().uso {
             let reason = "the kernel has no UDP GSO packets for devices (Linux 6.2)";

@@ -5,7 +5,7 @@ use crate::device::{Device, DeviceError, DeviceSpec, Kind, Switch};
 use crate::sys::testing::{eventually, ip, ip_output, with_devices};
 
 fn open(name: &str, kind: Kind) -> Device {
-    let spec = DeviceSpec { name: name.into(), kind, gso: Switch::Auto };
+    let spec = DeviceSpec { name: name.into(), kind, gso: Switch::Auto, is_multi_queue: false };
     eventually(|| match Device::open(&spec) {
         Err(DeviceError::Busy { .. }) => None,
         result => Some(result.unwrap()),

@@ -1,0 +1,94 @@
+//! What the workers share: the node and what is known of its devices, behind a lock.
+//!
+//! It is held for one read of a device, or for one batch of a socket, and never over a system call
+//! of the packet path, which is where nine tenths of the time go. One worker alone never waits for it.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracing::warn;
+
+use super::build::Port;
+use crate::api::report;
+use crate::device;
+use crate::drops::DropReason;
+use crate::node::Node;
+use crate::offload::{BigTcp, DeviceWrite};
+use crate::sys::poll::Wake;
+
+/// The state of all workers.
+pub(super) struct Shared {
+    core: Mutex<Core>,
+    stop: AtomicBool,
+    /// What ends the waiting of each worker.
+    wakes: Vec<Arc<Wake>>,
+    /// The system calls of each worker, as it said last.
+    calls: Vec<Mutex<report::Worker>>,
+}
+
+/// What is behind the lock.
+pub(super) struct Core {
+    pub(super) node: Node,
+    pub(super) ports: Vec<Port>,
+}
+
+impl Core {
+    /// Counts a packet that a device refused, and stops merging where that is the reason: a kernel
+    /// that refuses a merged packet will refuse the next.
+    pub(super) fn refuse_write(&mut self, write: &DeviceWrite, error: &io::Error) {
+        let (id, packets) = (write.network, u64::from(write.packets));
+        self.node.count_drop(Some(id), None, DropReason::DeviceWriteFailed, packets);
+        let Some(network) = self.node.network(id) else { return };
+        let (merges, merges_big_tcp) = (network.is_coalescing, network.merges_big_tcp());
+        let port = &mut self.ports[id.index()];
+        if write.is_big() && merges_big_tcp && !device::is_down(error) {
+            // Whatever the reason (memory, a filter): it takes what is no larger than usual.
+            port.big_tcp.give_up();
+            port.coalescing_refused.push(format!("big_tcp: {error}"));
+            let (device, bytes) = (&port.interface, write.len);
+            warn!(device, bytes, %error, "large packet refused: device_big_tcp is off now");
+            self.node.set_big_tcp(id, BigTcp::Never);
+        } else if merges && write.vnet.gso_size != 0 && error.raw_os_error() == Some(libc::EINVAL) {
+            port.coalescing_refused.push(format!("gro: {error}"));
+            warn!(device = port.interface, %error, "merged packet refused: device_gro is off now");
+            self.node.stop_coalescing(id);
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(node: Node, ports: Vec<Port>, wakes: Vec<Arc<Wake>>) -> Self {
+        let calls = wakes.iter().map(|_| Mutex::default()).collect();
+        let core = Mutex::new(Core { node, ports });
+        Self { core, stop: AtomicBool::new(false), wakes, calls }
+    }
+
+    /// Waits for the lock. A worker that panicked with it ends the daemon; until then what it left
+    /// is as good as before.
+    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks all workers to end after the batch in hand.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.wakes.iter().for_each(|wake| wake.set());
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Keeps the system calls of a worker for an answer.
+    pub(super) fn tell_calls(&self, worker: usize, calls: report::Worker) {
+        *self.calls[worker].lock().unwrap_or_else(PoisonError::into_inner) = calls;
+    }
+
+    /// Gives the system calls of all workers together.
+    pub(super) fn calls(&self) -> report::Worker {
+        let each = self.calls.iter().map(|one| *one.lock().unwrap_or_else(PoisonError::into_inner));
+        let sum = each.fold(report::Worker::default(), |sum, one| sum.and(&one));
+        report::Worker { threads: self.calls.len() as u32, ..sum }
+    }
+}
