@@ -22,7 +22,7 @@ const SHORT: u32 = 2;
 /// So many bytes are bulk data: more than a request or an answer.
 const BULK: usize = 32 * 1024;
 /// There is bulk data for so long after some came.
-const BULK_TIME: Duration = Duration::from_millis(1);
+const BULK_TIME: Duration = Duration::from_millis(20);
 
 /// Waits, and knows how it went.
 pub(super) struct Waiting {
