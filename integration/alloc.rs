@@ -213,7 +213,7 @@ fn socket_spec(listen: &str) -> SocketSpec {
         send_buffer_bytes: 1 << 20,
         gso: Switch::Auto,
         gro: Switch::Auto,
-        siblings: 1,
+        has_siblings: false,
     }
 }
 

@@ -224,7 +224,7 @@ fn socket_spec(config: &Config, workers: u8) -> SocketSpec {
         send_buffer_bytes: underlay.send_buffer_bytes as usize,
         gso: switch(offload.udp_gso),
         gro: switch(offload.udp_gro),
-        siblings: workers,
+        has_siblings: workers > 1,
     }
 }
 

@@ -56,8 +56,8 @@ pub struct SocketSpec {
     pub gso: Switch,
     /// Whether runs are received in one call (UDP_GRO).
     pub gro: Switch,
-    /// How many will listen on the same ports (SO_REUSEPORT), this and its siblings; at least 1.
-    pub siblings: u8,
+    /// Whether there will be siblings that listen on the same ports (SO_REUSEPORT).
+    pub has_siblings: bool,
 }
 
 /// What a socket is for.
@@ -225,8 +225,8 @@ impl Underlay {
         open::open(spec)
     }
 
-    /// Opens listening sockets on the same ports, for another thread: each flow of the underlay
-    /// goes to one of them, by its source port. The sending sockets are shared, so that a flow leaves from
+    /// Opens listening sockets on the same ports, for another thread: the kernel gives each flow
+    /// of the underlay to one of them. The sending sockets are shared, so that a flow leaves from
     /// the same port whoever sends it.
     ///
     /// # Errors

@@ -211,7 +211,7 @@ fn open_family(underlay: &mut Underlay, ip: IpAddr) -> Result<(), SocketError> {
 /// Fails if the port is taken: sockets that share one do not find that out when they are bound, if
 /// the other process is ours too.
 fn check_free(spec: &SocketSpec, ip: IpAddr, port: u16) -> Result<(), SocketError> {
-    if spec.siblings <= 1 {
+    if !spec.has_siblings {
         return Ok(());
     }
     let socket = open_socket(spec, Family::of(ip))?;
@@ -242,27 +242,18 @@ fn open_listener(
         udp::set_receive_buffer(fd, bytes).map_err(setting("receive_buffer_bytes", bytes))?;
     let (gro, refused) = agree(spec.gro, "udp_gro", "UDP_GRO", || udp::set_gro(fd))?;
     let listen = |cause| SocketError::Listen { ip, port, cause };
-    if spec.siblings > 1 {
+    if spec.has_siblings {
         socket.set_reuse_port(true).map_err(setting("SO_REUSEPORT on", ip))?;
     }
     bind(&socket, spec, ip, port).map_err(listen)?;
-    if spec.siblings > 1 {
-        let spread = udp::spread_by_source_port(fd, family, spec.siblings.into());
-        spread.map_err(setting("SO_ATTACH_REUSEPORT_CBPF on", ip))?;
-    }
     Ok(Listener { socket, family, carrier, gro, refused, receive_buffer })
 }
 
 fn open_senders(spec: &SocketSpec, ip: IpAddr) -> Result<Senders, SocketError> {
     let family = Family::of(ip);
-    // One after the other, which a receiver with several threads spreads evenly.
-    let mut next = random_source_port();
-    let mut sockets = Vec::new();
-    for _ in 0..spec.source_ports.max(1) {
-        let (sender, port) = open_sender(spec, ip, next)?;
-        sockets.push(sender);
-        next = port_after(port);
-    }
+    let sockets = (0..spec.source_ports.max(1))
+        .map(|_| open_sender(spec, ip))
+        .collect::<Result<Vec<_>, _>>()?;
     let fd = sockets[0].socket.as_fd();
     let (gso, refused) = agree(spec.gso, "udp_gso", "UDP_SEGMENT", || udp::check_segment(fd))?;
     let runs = Runs { gso: AtomicBool::new(gso), refused: OnceLock::new() };
@@ -272,8 +263,7 @@ fn open_senders(spec: &SocketSpec, ip: IpAddr) -> Result<Senders, SocketError> {
     Ok(Senders { family, sockets, runs: Arc::new(runs) })
 }
 
-/// Opens a sending socket on the first free port from the given one on, and gives that port.
-fn open_sender(spec: &SocketSpec, ip: IpAddr, first: u16) -> Result<(Sender, u16), SocketError> {
+fn open_sender(spec: &SocketSpec, ip: IpAddr) -> Result<Sender, SocketError> {
     let socket = open_socket(spec, Family::of(ip))?;
     let fd = socket.as_fd();
     // Nobody has reason to send to its port, and nobody reads what comes there.
@@ -282,9 +272,8 @@ fn open_sender(spec: &SocketSpec, ip: IpAddr, first: u16) -> Result<(Sender, u16
     let bytes = spec.send_buffer_bytes;
     let send_buffer =
         udp::set_send_buffer(fd, bytes).map_err(setting("send_buffer_bytes", bytes))?;
-    let port = bind_source_port(&socket, spec, ip, first)
-        .map_err(|cause| SocketError::SourcePort { ip, cause })?;
-    Ok((Sender { socket, send_buffer }, port))
+    bind_source_port(&socket, spec, ip).map_err(|cause| SocketError::SourcePort { ip, cause })?;
+    Ok(Sender { socket, send_buffer })
 }
 
 /// Opens a socket with what all have in common. Its checksums are on, as they are by default.
@@ -350,26 +339,17 @@ fn bind(socket: &Socket, spec: &SocketSpec, ip: IpAddr, port: u16) -> io::Result
     }
 }
 
-/// Binds to a free port of the range, beginning at `first`, and gives it.
-fn bind_source_port(socket: &Socket, spec: &SocketSpec, ip: IpAddr, first: u16) -> io::Result<u16> {
-    let mut port = first;
-    for _ in 0..SOURCE_PORT_COUNT {
+/// Binds to any free port of the range, beginning at a random one.
+fn bind_source_port(socket: &Socket, spec: &SocketSpec, ip: IpAddr) -> io::Result<()> {
+    let start = (RandomState::new().build_hasher().finish() % u64::from(SOURCE_PORT_COUNT)) as u16;
+    for offset in 0..SOURCE_PORT_COUNT {
+        let port = SOURCE_PORT_FIRST + (start + offset) % SOURCE_PORT_COUNT;
         match bind(socket, spec, ip, port) {
-            Err(cause) if cause.kind() == io::ErrorKind::AddrInUse => port = port_after(port),
-            result => return result.map(|()| port),
+            Err(cause) if cause.kind() == io::ErrorKind::AddrInUse => {}
+            result => return result,
         }
     }
     Err(Errno::EADDRINUSE.into())
-}
-
-fn random_source_port() -> u16 {
-    let random = RandomState::new().build_hasher().finish();
-    SOURCE_PORT_FIRST + (random % u64::from(SOURCE_PORT_COUNT)) as u16
-}
-
-/// The next port of the range, round at its end.
-fn port_after(port: u16) -> u16 {
-    port.checked_add(1).unwrap_or(SOURCE_PORT_FIRST)
 }
 
 /// Gives the address to bind to; a link-local one with the interface that it is meant for.

@@ -23,7 +23,7 @@ fn spec(listen: &str) -> SocketSpec {
         send_buffer_bytes: 4 << 20,
         gso: Switch::Auto,
         gro: Switch::Auto,
-        siblings: 1,
+        has_siblings: false,
     }
 }
 
@@ -37,11 +37,12 @@ struct Bench {
 
 impl Bench {
     fn open(spec: &SocketSpec) -> Self {
-        Self::of(open(spec))
-    }
-
-    fn of(underlay: Underlay) -> Self {
-        Self { underlay, memory: Memory::new(9), pieces: Vec::new(), received: Vec::new() }
+        Self {
+            underlay: open(spec),
+            memory: Memory::new(9),
+            pieces: Vec::new(),
+            received: Vec::new(),
+        }
     }
 
     /// Makes a transmit of `count` datagrams of `len` bytes, the last `last` bytes long, each in
@@ -517,42 +518,4 @@ fn memory_twin_receives_what_is_put_in_and_keeps_what_is_sent() {
     let pieces = [Piece::default(), received[0].piece, received[1].piece];
     bench.send(&transmit, &pieces, &memory).unwrap();
     assert_eq!(bench.sent[0].1, [1, 2, 3, 1, 2, 3]);
-}
-
-#[test]
-fn siblings_share_a_port_evenly_by_source_port() {
-    in_network_namespace(|| {
-        ip("link set lo up");
-        for listen in ["127.0.0.1", "::1"] {
-            let spec = SocketSpec { siblings: 2, ..spec(listen) };
-            let first = Bench::open(&spec);
-            let second = Bench::of(first.underlay.open_sibling().unwrap());
-            let mut benches = [first, second];
-            let status = benches[0].underlay.status();
-            let ports: Vec<u16> = status
-                .iter()
-                .filter(|socket| socket.lane == Lane::Send)
-                .map(|socket| socket.address.port())
-                .collect();
-            assert!(ports.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1)), "{ports:?}");
-            let to = SocketAddr::new(spec.listen, PORT);
-            for entropy in 0..4 {
-                let transmit = Transmit { entropy, ..benches[0].transmit(to, 1, 100, 100) };
-                benches[0].send(&transmit).unwrap();
-                let sibling = usize::from(ports[usize::from(entropy)] % 2);
-                assert_eq!(benches[sibling].receive(0, 100).len(), 100, "{ports:?}");
-            }
-        }
-    });
-}
-
-#[test]
-fn siblings_do_not_take_a_port_that_is_in_use() {
-    in_network_namespace(|| {
-        ip("link set lo up");
-        let spec = SocketSpec { siblings: 2, ..spec("127.0.0.1") };
-        let _first = open(&spec);
-        let error = Underlay::open(&spec).err().expect("the port is in use");
-        assert!(error.to_string().contains("address in use"), "{error}");
-    });
 }

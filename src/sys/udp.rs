@@ -155,52 +155,15 @@ fn set_buffer(
 /// Passes on what the kernel says.
 pub fn set_receive_nothing(fd: BorrowedFd<'_>) -> io::Result<()> {
     // BPF_RET | BPF_K: accept 0 bytes.
-    attach(fd, libc::SO_ATTACH_FILTER, &mut [instruction(0x06, 0)])
-}
-
-/// Spreads what arrives over the sockets that share a port (SO_REUSEPORT), by the source port modulo
-/// their number, in the order in which they were bound: ports that follow each other are spread
-/// evenly, which the kernel's own hash does only by chance. Holds for all of them.
-///
-/// # Errors
-///
-/// Passes on what the kernel says.
-pub fn spread_by_source_port(fd: BorrowedFd<'_>, family: Family, sockets: u32) -> io::Result<()> {
-    /// Offsets from the IP header (`include/uapi/linux/filter.h`).
-    const SKF_NET_OFF: u32 = -0x10_0000_i32 as u32;
-    let header_len = match family {
-        Family::V4 => 20,
-        Family::V6 => 40,
-    };
-    let mut program = [
-        // BPF_LD | BPF_H | BPF_ABS: the source port. IPv4 options, which nobody sends, would shift it.
-        instruction(0x28, SKF_NET_OFF + header_len),
-        // BPF_ALU | BPF_MOD | BPF_K.
-        instruction(0x94, sockets.max(1)),
-        // BPF_RET | BPF_A.
-        instruction(0x16, 0),
-    ];
-    attach(fd, libc::SO_ATTACH_REUSEPORT_CBPF, &mut program)
-}
-
-fn instruction(code: u16, k: u32) -> libc::sock_filter {
-    libc::sock_filter { code, jt: 0, jf: 0, k }
-}
-
-fn attach(
-    fd: BorrowedFd<'_>,
-    option: libc::c_int,
-    program: &mut [libc::sock_filter],
-) -> io::Result<()> {
-    let filter =
-        libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };
-    // SAFETY: the value is a sock_fprog of its size whose filter points to as many instructions as
-    // it says; both outlive the call, and the kernel copies the program.
+    let mut program = [libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }];
+    let filter = libc::sock_fprog { len: 1, filter: program.as_mut_ptr() };
+    // SAFETY: the value is a sock_fprog of its size whose filter points to one instruction; both
+    // outlive the call, and the kernel copies the program.
     let result = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
             libc::SOL_SOCKET,
-            option,
+            libc::SO_ATTACH_FILTER,
             (&raw const filter).cast(),
             size_of::<libc::sock_fprog>() as libc::socklen_t,
         )
