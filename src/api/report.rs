@@ -78,19 +78,29 @@ impl Worker {
     /// Gives these and those of another.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
+        self.each_with(other, u64::saturating_add)
+    }
+
+    /// Gives what was counted after `earlier`, by as many threads.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self { threads: self.threads, ..self.each_with(earlier, u64::saturating_sub) }
+    }
+
+    fn each_with(&self, other: &Self, of: fn(u64, u64) -> u64) -> Self {
         Self {
             threads: self.threads + other.threads,
-            waits: self.waits + other.waits,
-            would_block: self.would_block + other.would_block,
-            device_reads: self.device_reads + other.device_reads,
-            device_read_packets: self.device_read_packets + other.device_read_packets,
-            device_writes: self.device_writes + other.device_writes,
-            device_written_packets: self.device_written_packets + other.device_written_packets,
-            device_big_writes: self.device_big_writes + other.device_big_writes,
-            receives: self.receives + other.receives,
-            received_datagrams: self.received_datagrams + other.received_datagrams,
-            sends: self.sends + other.sends,
-            sent_datagrams: self.sent_datagrams + other.sent_datagrams,
+            waits: of(self.waits, other.waits),
+            would_block: of(self.would_block, other.would_block),
+            device_reads: of(self.device_reads, other.device_reads),
+            device_read_packets: of(self.device_read_packets, other.device_read_packets),
+            device_writes: of(self.device_writes, other.device_writes),
+            device_written_packets: of(self.device_written_packets, other.device_written_packets),
+            device_big_writes: of(self.device_big_writes, other.device_big_writes),
+            receives: of(self.receives, other.receives),
+            received_datagrams: of(self.received_datagrams, other.received_datagrams),
+            sends: of(self.sends, other.sends),
+            sent_datagrams: of(self.sent_datagrams, other.sent_datagrams),
         }
     }
 }

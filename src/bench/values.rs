@@ -38,7 +38,7 @@ impl Counters {
     pub fn since(&self, earlier: &Self) -> Self {
         let workers = self.workers.iter().zip(&earlier.workers);
         Self {
-            workers: workers.map(|(now, then)| less(now, then)).collect(),
+            workers: workers.map(|(now, then)| now.since(then)).collect(),
             wire: self.wire.since(earlier.wire),
             mtu: self.mtu,
         }
@@ -198,25 +198,6 @@ fn fairness(rates: &[f64]) -> f64 {
 fn calls(worker: &Worker) -> u64 {
     let Worker { waits, would_block, device_reads, device_writes, receives, sends, .. } = *worker;
     waits + would_block + device_reads + device_writes + receives + sends
-}
-
-fn less(now: &Worker, then: &Worker) -> Worker {
-    Worker {
-        threads: now.threads,
-        waits: now.waits.saturating_sub(then.waits),
-        would_block: now.would_block.saturating_sub(then.would_block),
-        device_reads: now.device_reads.saturating_sub(then.device_reads),
-        device_read_packets: now.device_read_packets.saturating_sub(then.device_read_packets),
-        device_writes: now.device_writes.saturating_sub(then.device_writes),
-        device_written_packets: now
-            .device_written_packets
-            .saturating_sub(then.device_written_packets),
-        device_big_writes: now.device_big_writes.saturating_sub(then.device_big_writes),
-        receives: now.receives.saturating_sub(then.receives),
-        received_datagrams: now.received_datagrams.saturating_sub(then.received_datagrams),
-        sends: now.sends.saturating_sub(then.sends),
-        sent_datagrams: now.sent_datagrams.saturating_sub(then.sent_datagrams),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Which TCP is merged beyond 64 KiB: what is for this host's own sockets.
 
-use super::build::{Port, StartError};
+use super::build::StartError;
 use super::shared::Core;
 use super::worker::Worker;
 use crate::config::Switch;
@@ -45,13 +45,12 @@ impl Policy {
         Ok(Self { switch, local })
     }
 
-    /// Gives what holds now for the device of that name.
-    pub(super) fn now(&self, device: &str) -> BigTcp {
+    /// Gives what holds where the host may forward what the device hands it, or does not.
+    pub(super) fn given(&self, may_forward: bool) -> BigTcp {
         match self.switch {
             Switch::On => BigTcp::Always,
             Switch::Off => BigTcp::Never,
-            Switch::Auto if self.local == BigTcp::Never => BigTcp::Never,
-            Switch::Auto if device::may_forward(device) => BigTcp::Never,
+            Switch::Auto if may_forward => BigTcp::Never,
             Switch::Auto => self.local,
         }
     }
@@ -65,13 +64,14 @@ impl Policy {
 impl Worker {
     /// Looks at one device in turn: forwarding may be switched on while the daemon runs.
     pub(super) fn follow_forwarding(&mut self) {
-        let (index, mut core) = (self.next_port, self.shared.core());
-        let Core { node, ports } = &mut *core;
-        let Some(Port { interface, big_tcp, .. }) = ports.get(index) else {
+        let index = self.next_port;
+        let Some(device) = self.devices.get(index) else {
             self.next_port = 0;
             return;
         };
-        node.set_big_tcp(NetworkId(index as u16), big_tcp.now(interface));
         self.next_port += 1;
+        let may_forward = device::may_forward(device.name());
+        let Core { node, ports } = &mut *self.shared.core();
+        node.set_big_tcp(NetworkId(index as u16), ports[index].big_tcp.given(may_forward));
     }
 }

@@ -432,7 +432,7 @@ fn network_settings(
         coalesce: Coalesce {
             tcp: coalesces,
             udp: coalesces && writes_uso(config, port),
-            big_tcp: port.big_tcp.now(&port.interface),
+            big_tcp: port.big_tcp.given(device::may_forward(&port.interface)),
         },
     }
 }

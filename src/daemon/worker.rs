@@ -265,15 +265,17 @@ impl Worker {
 
     /// Looks up some peers' path MTU, in turn: paths shrink and grow again.
     fn check_paths(&mut self) {
-        let mut core = self.shared.core();
-        let next = core.node.peers().skip(self.next_path).take(PATHS_PER_TICK);
-        let peers: Vec<_> =
-            next.map(|(id, peer)| (id, peer.endpoint(Layer::L2), peer.local)).collect();
+        let peers: Vec<_> = {
+            let core = self.shared.core();
+            let next = core.node.peers().skip(self.next_path).take(PATHS_PER_TICK);
+            next.map(|(id, peer)| (id, peer.endpoint(Layer::L2), peer.local)).collect()
+        };
         let is_end = peers.len() < PATHS_PER_TICK;
         self.next_path = if is_end { 0 } else { self.next_path + PATHS_PER_TICK };
         for (id, to, from) in peers {
             if let Some(mtu) = self.underlay.path_mtu(to, from) {
-                core.node.handle_path_mtu(id, u16::try_from(mtu).unwrap_or(u16::MAX));
+                let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+                self.shared.core().node.handle_path_mtu(id, mtu);
             }
         }
     }

@@ -279,11 +279,7 @@ impl ReceiveBatch {
                 ptr::null_mut(),
             )
         };
-        match Errno::result(result) {
-            Ok(received) => self.received = received as usize,
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
+        self.received = received(result)?;
         Ok(self.received)
     }
 
@@ -362,6 +358,15 @@ impl Arrival {
                 _ => {}
             }
         }
+    }
+}
+
+/// Reads the result of recvmmsg: nothing there is none received.
+pub(super) fn received(result: libc::c_int) -> io::Result<usize> {
+    match Errno::result(result) {
+        Ok(received) => Ok(received as usize),
+        Err(Errno::EAGAIN | Errno::EINTR) => Ok(0),
+        Err(errno) => Err(errno.into()),
     }
 }
 

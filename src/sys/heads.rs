@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
-use nix::errno::Errno;
+use super::datagram::received;
 
 /// Datagrams that one call receives at most.
 const BATCH_MAX: usize = 64;
@@ -71,11 +71,7 @@ impl Heads {
                 ptr::null_mut(),
             )
         };
-        match Errno::result(result) {
-            Ok(received) => self.received = received as usize,
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
+        self.received = received(result)?;
         Ok(self.received)
     }
 

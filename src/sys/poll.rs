@@ -134,7 +134,16 @@ impl AsFd for Wake {
 
 /// Waits until a descriptor takes output, at most `timeout_ms`; says whether it does.
 pub fn wait_writable(fd: BorrowedFd<'_>, timeout_ms: u16) -> bool {
-    let mut fds = [PollFd::new(fd, PollFlags::POLLOUT)];
+    wait_for(fd, PollFlags::POLLOUT, timeout_ms)
+}
+
+/// Waits until a descriptor has input, at most `timeout_ms`; says whether it has.
+pub fn wait_readable(fd: BorrowedFd<'_>, timeout_ms: u16) -> bool {
+    wait_for(fd, PollFlags::POLLIN, timeout_ms)
+}
+
+fn wait_for(fd: BorrowedFd<'_>, event: PollFlags, timeout_ms: u16) -> bool {
+    let mut fds = [PollFd::new(fd, event)];
     matches!(nix::poll::poll(&mut fds, PollTimeout::from(timeout_ms)), Ok(1))
 }
 

@@ -2,9 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use socket2::SockRef;
@@ -12,13 +11,13 @@ use socket2::SockRef;
 use super::model::{ApplicationTerms, RUN_LEN};
 use super::stopwatch::Stopwatch;
 use crate::bench::scene::wire::Site;
+use crate::bench::traffic::Over;
 
 /// The most stages that a run passes: more cores have nothing to do.
 const CORES_MAX: usize = 4;
 
-/// How long the cores work, and how often the user is asked meanwhile.
+/// How long the cores work.
 const TIME: Duration = Duration::from_millis(600);
-const GLANCE: Duration = Duration::from_millis(20);
 
 /// What writing and reading a run costs, on one core.
 pub(super) fn measure(watch: &Stopwatch<'_>, sites: &[Site; 2]) -> io::Result<ApplicationTerms> {
@@ -44,14 +43,14 @@ pub(super) fn cores(watch: &Stopwatch<'_>, sites: &[Site; 2]) -> io::Result<f64>
 /// connection of its own. What other programs take from the cores does not count.
 fn pace(watch: &Stopwatch<'_>, sites: &[Site; 2], threads: usize) -> io::Result<f64> {
     let streams: io::Result<Vec<_>> = (0..threads).map(|_| Stream::connect(sites)).collect();
-    let over = AtomicBool::new(false);
+    let over = Over::default();
     thread::scope(|scope| {
         let mut workers = Vec::new();
         for mut stream in streams? {
             let over = &over;
             let work = move || {
                 let (mut bytes, begin) = (0, processor_time()?);
-                while !over.load(Ordering::Relaxed) {
+                while !over.is_set() {
                     stream.write()?;
                     bytes += stream.read()?;
                 }
@@ -60,16 +59,13 @@ fn pace(watch: &Stopwatch<'_>, sites: &[Site; 2], threads: usize) -> io::Result<
             };
             workers.push(thread::Builder::new().name("core".into()).spawn_scoped(scope, work)?);
         }
-        let begin = Instant::now();
-        while begin.elapsed() < TIME && watch.check().is_ok() {
-            thread::sleep(GLANCE);
-        }
-        over.store(true, Ordering::Relaxed);
+        let waited = over.wait(TIME, watch.stop());
+        over.set();
         let paces = workers.into_iter().map(|worker| {
             worker.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))
         });
         let sum: f64 = paces.sum::<io::Result<f64>>()?;
-        watch.check()?;
+        waited?;
         Ok(sum / threads as f64)
     })
 }

@@ -99,6 +99,11 @@ impl<'a> Stopwatch<'a> {
         Ok(means.map(Cost::of))
     }
 
+    /// Gives whom to ask whether the user wants an end.
+    pub(super) fn stop(&self) -> Stop<'a> {
+        self.stop
+    }
+
     /// Fails if the user wants an end.
     pub(super) fn check(&self) -> io::Result<()> {
         if (self.stop)() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }

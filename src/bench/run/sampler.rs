@@ -113,8 +113,8 @@ impl<'a> Sampler<'a> {
         let load = TcpLoad { time: plan.time + LONGER, ..self.tcp_load(1) };
         thread::scope(|scope| {
             let stream = scope.spawn(|| traffic::tcp(scene.route(), &load, self.stop));
-            thread::sleep(plan.warm_up());
-            let figure = traffic::rtt(scene.route(), plan.time, self.stop);
+            let warm = traffic::Over::default().wait(plan.warm_up(), self.stop);
+            let figure = warm.and_then(|()| traffic::rtt(scene.route(), plan.time, self.stop));
             let load = stream.join().unwrap_or_else(|panic| resume_unwind(panic));
             Ok((load?, figure?))
         })

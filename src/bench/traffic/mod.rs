@@ -55,14 +55,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ends the threads of a measurement together.
 #[derive(Debug, Default)]
-struct Over(AtomicBool);
+pub(super) struct Over(AtomicBool);
 
 impl Over {
-    fn set(&self) {
+    pub(super) fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    fn is_set(&self) -> bool {
+    pub(super) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
@@ -79,8 +79,8 @@ impl Over {
         }
     }
 
-    /// Waits until it is set or the time is over.
-    fn wait(&self, time: Duration, stop: Stop<'_>) -> io::Result<()> {
+    /// Waits until it is set or the time is over; fails if the user wants an end.
+    pub(super) fn wait(&self, time: Duration, stop: Stop<'_>) -> io::Result<()> {
         let start = Instant::now();
         while !self.is_set() {
             check(stop)?;

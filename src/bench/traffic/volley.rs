@@ -10,6 +10,7 @@ use super::stamp::{Arrivals, Stamp};
 use super::udp::UdpFigure;
 use super::{Count, GLANCE, Over, PATIENCE, Stop, check, join};
 use crate::sys::heads::Heads;
+use crate::sys::poll::wait_readable;
 use crate::sys::socket_stat::receive_drops;
 
 /// The receive buffer, bytes: some 10 000 small packets. Without privilege it is net.core.rmem_max.
@@ -28,9 +29,8 @@ const SILENCE: Duration = Duration::from_millis(100);
 /// How long packets are awaited after the end of the sending.
 const AFTERMATH: Duration = Duration::from_millis(500);
 
-/// How often it is looked for the answer to a hello, and how long before the next.
-const HELLO_LOOKS: u32 = 50;
-const HELLO_LOOK: Duration = Duration::from_millis(1);
+/// How long an answer to a hello is waited for, in milliseconds, before the next.
+const HELLO_MS: u16 = 50;
 
 /// Where packets come from.
 pub(super) trait Source: Send {
@@ -136,12 +136,10 @@ fn open_way<T: Sink>(
         {
             return Err(error);
         }
-        for _ in 0..HELLO_LOOKS {
-            thread::sleep(HELLO_LOOK);
-            while heads.receive(sink.fd())? > 0 {
-                if heads.iter().any(|(head, _)| T::parse(head).is_some()) {
-                    return Ok(());
-                }
+        wait_readable(sink.fd(), HELLO_MS);
+        while heads.receive(sink.fd())? > 0 {
+            if heads.iter().any(|(head, _)| T::parse(head).is_some()) {
+                return Ok(());
             }
         }
     }
