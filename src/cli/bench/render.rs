@@ -141,127 +141,81 @@ fn print_measure(out: &mut impl Write, report: &Report, measure: Measure) -> io:
 }
 
 fn tcp(out: &mut impl Write, name: &str, cases: &[&CaseReport]) -> io::Result<()> {
-    let mut table = Table::new([
-        ("CASE", Left),
-        ("GBIT/S", Right),
-        ("MIN–MAX", Left),
-        ("TO RAW", Right),
-        ("MIN–MAX", Left),
-        ("TO KERNEL", Right),
-        ("MIN–MAX", Left),
-        ("RETR", Right),
-        ("FAIR", Right),
-        ("CPU S/GB", Right),
-        ("DAEMONS", Right),
-    ]);
-    for case in cases {
-        let cells = Cells { case, name };
-        let [rate, rate_range] = cells.spread(Quantity::BitsPerSec, 1e-9);
-        let [raw, raw_range, kernel, kernel_range] = cells.ratios(Quantity::BitsPerSec);
-        table.row([
-            cells.title(),
-            rate,
-            rate_range,
-            raw,
-            raw_range,
-            kernel,
-            kernel_range,
-            cells.count(Quantity::Retransmits),
-            cells.median(Quantity::Fairness, 1.0),
-            cells.median(Quantity::MachineCpuSecsPerGb, 1.0),
-            cells.median(Quantity::DaemonCpuSecsPerGb, 1.0),
-        ]);
-    }
-    table.print(out)
+    let more = [
+        ("RETR", Quantity::Retransmits, None),
+        ("FAIR", Quantity::Fairness, Some(1.0)),
+        ("CPU S/GB", Quantity::MachineCpuSecsPerGb, Some(1.0)),
+        ("DAEMONS", Quantity::DaemonCpuSecsPerGb, Some(1.0)),
+    ];
+    comparison::<11, _>(out, name, cases, ("GBIT/S", Quantity::BitsPerSec, 1e-9), more)
 }
 
 fn udp(out: &mut impl Write, name: &str, cases: &[&CaseReport]) -> io::Result<()> {
-    let mut table = Table::new([
-        ("CASE", Left),
-        ("KPPS", Right),
-        ("MIN–MAX", Left),
-        ("TO RAW", Right),
-        ("MIN–MAX", Left),
-        ("TO KERNEL", Right),
-        ("MIN–MAX", Left),
-        ("SENT KPPS", Right),
-        ("LOST %", Right),
-        ("CPU µS/PACKET", Right),
-        ("DAEMONS", Right),
-    ]);
-    for case in cases {
-        let cells = Cells { case, name };
-        let [rate, rate_range] = cells.spread(Quantity::ReceivedPps, 1e-3);
-        let [raw, raw_range, kernel, kernel_range] = cells.ratios(Quantity::ReceivedPps);
-        table.row([
-            cells.title(),
-            rate,
-            rate_range,
-            raw,
-            raw_range,
-            kernel,
-            kernel_range,
-            cells.median(Quantity::SentPps, 1e-3),
-            cells.median(Quantity::LostShare, 100.0),
-            cells.median(Quantity::MachineCpuUsPerPacket, 1.0),
-            cells.median(Quantity::DaemonCpuUsPerPacket, 1.0),
-        ]);
-    }
-    table.print(out)
+    let more = [
+        ("SENT KPPS", Quantity::SentPps, Some(1e-3)),
+        ("LOST %", Quantity::LostShare, Some(100.0)),
+        ("CPU µS/PACKET", Quantity::MachineCpuUsPerPacket, Some(1.0)),
+        ("DAEMONS", Quantity::DaemonCpuUsPerPacket, Some(1.0)),
+    ];
+    comparison::<11, _>(out, name, cases, ("KPPS", Quantity::ReceivedPps, 1e-3), more)
 }
 
 fn lossless(out: &mut impl Write, name: &str, cases: &[&CaseReport]) -> io::Result<()> {
-    let mut table = Table::new([
+    comparison::<7, _>(out, name, cases, ("KPPS", Quantity::ReceivedPps, 1e-3), [])
+}
+
+fn rtt(out: &mut impl Write, name: &str, cases: &[&CaseReport]) -> io::Result<()> {
+    let more = [
+        ("P99 µS", Quantity::P99Us, Some(1.0)),
+        ("P99.9 µS", Quantity::P999Us, Some(1.0)),
+        ("ANSWERED", Quantity::Answered, None),
+        ("LOST", Quantity::Lost, None),
+    ];
+    comparison::<11, _>(out, name, cases, ("P50 µS", Quantity::P50Us, 1.0), more)
+}
+
+/// Prints a quantity, its ratios to `raw` and to `kernel-vxlan`, and more: `N` columns in all.
+///
+/// A column has a title, a quantity and its scale; without a scale it is a count.
+fn comparison<const N: usize, const MORE: usize>(
+    out: &mut impl Write,
+    name: &str,
+    cases: &[&CaseReport],
+    (title, quantity, scale): (&'static str, Quantity, f64),
+    more: [(&'static str, Quantity, Option<f64>); MORE],
+) -> io::Result<()> {
+    let compared = [
         ("CASE", Left),
-        ("KPPS", Right),
+        (title, Right),
         ("MIN–MAX", Left),
         ("TO RAW", Right),
         ("MIN–MAX", Left),
         ("TO KERNEL", Right),
         ("MIN–MAX", Left),
-    ]);
+    ];
+    let mut table = Table::<N>::new(joined(compared, more.map(|(title, ..)| (title, Right))));
     for case in cases {
         let cells = Cells { case, name };
-        let [rate, rate_range] = cells.spread(Quantity::ReceivedPps, 1e-3);
-        let [raw, raw_range, kernel, kernel_range] = cells.ratios(Quantity::ReceivedPps);
-        table.row([cells.title(), rate, rate_range, raw, raw_range, kernel, kernel_range]);
+        let [median, range] = cells.spread(quantity, scale);
+        let [raw, raw_range, kernel, kernel_range] = cells.ratios(quantity);
+        let compared = [cells.title(), median, range, raw, raw_range, kernel, kernel_range];
+        let more = more.map(|(_, quantity, scale)| match scale {
+            Some(scale) => cells.median(quantity, scale),
+            None => cells.count(quantity),
+        });
+        table.row(joined(compared, more));
     }
     table.print(out)
 }
 
-fn rtt(out: &mut impl Write, name: &str, cases: &[&CaseReport]) -> io::Result<()> {
-    let mut table = Table::new([
-        ("CASE", Left),
-        ("P50 µS", Right),
-        ("MIN–MAX", Left),
-        ("TO RAW", Right),
-        ("MIN–MAX", Left),
-        ("TO KERNEL", Right),
-        ("MIN–MAX", Left),
-        ("P99 µS", Right),
-        ("P99.9 µS", Right),
-        ("ANSWERED", Right),
-        ("LOST", Right),
-    ]);
-    for case in cases {
-        let cells = Cells { case, name };
-        let [half, half_range] = cells.spread(Quantity::P50Us, 1.0);
-        let [raw, raw_range, kernel, kernel_range] = cells.ratios(Quantity::P50Us);
-        table.row([
-            cells.title(),
-            half,
-            half_range,
-            raw,
-            raw_range,
-            kernel,
-            kernel_range,
-            cells.median(Quantity::P99Us, 1.0),
-            cells.median(Quantity::P999Us, 1.0),
-            cells.count(Quantity::Answered),
-            cells.count(Quantity::Lost),
-        ]);
-    }
-    table.print(out)
+/// Gives one array of two, whose lengths must add up to its own.
+fn joined<T, const A: usize, const B: usize, const N: usize>(
+    first: [T; A],
+    second: [T; B],
+) -> [T; N] {
+    const { assert!(N == A + B) };
+    let mut both = first.into_iter().chain(second);
+    std::array::from_fn(|_| both.next().expect("the lengths add up"))
 }
 
 /// Prints two rates and the second as a share of the first.
