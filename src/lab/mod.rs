@@ -11,6 +11,8 @@ mod interrupt;
 mod link;
 mod process;
 mod route;
+#[cfg(test)]
+pub(crate) mod testing;
 mod vxlan;
 
 pub use daemon::Daemon;

@@ -2,35 +2,12 @@ use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 
+use super::testing::{host, wired_hosts};
 use super::*;
-
-/// Makes a host, or says why this machine cannot (then the test has nothing to say).
-fn host(name: &str) -> Option<Host> {
-    match Host::new(name) {
-        Err(error @ LabError::NetworkNamespace { .. }) => {
-            assert!(std::env::var_os("TUNCTL_NO_SKIP").is_none(), "{error}");
-            let _ = std::io::Write::write_fmt(
-                &mut std::io::stderr(),
-                format_args!("SKIPPED lab: {error}\n"),
-            );
-            None
-        }
-        made => Some(made.unwrap()),
-    }
-}
 
 #[test]
 fn wire_carries_both_address_families_between_two_hosts() {
-    let (Some(left), Some(right)) = (host("left"), host("right")) else { return };
-    let addresses = |n: u8| [format!("192.0.2.{n}/24"), format!("2001:db8::{n}/64")];
-    let [left4, left6] = addresses(1).map(|text| text.parse().unwrap());
-    let [right4, right6] = addresses(2).map(|text| text.parse().unwrap());
-    connect(
-        End { host: &left, interface: "wire0", addresses: &[left4, left6] },
-        End { host: &right, interface: "wire0", addresses: &[right4, right6] },
-        1400,
-    )
-    .unwrap();
+    let Some([left, right]) = wired_hosts(1400) else { return };
     for address in ["192.0.2.2:0", "[2001:db8::2]:0"] {
         let listener = right.run(|| TcpListener::bind(address)).unwrap();
         let to = listener.local_addr().unwrap();

@@ -3,8 +3,8 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
-use crate::lab::{End, LabError, connect};
-use crate::sys::testing::{ip, skip};
+use crate::lab::testing::wired_hosts;
+use crate::sys::testing::ip;
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -17,23 +17,7 @@ struct Pair {
 impl Pair {
     /// `None` where this machine cannot make hosts: then the test has nothing to say.
     fn new() -> Option<Self> {
-        let host = |name| match Host::new(name) {
-            Err(error @ LabError::NetworkNamespace { .. }) => {
-                skip(&error.to_string());
-                None
-            }
-            made => Some(made.unwrap()),
-        };
-        let (left, right) = (host("left")?, host("right")?);
-        let addresses = |n: u8| [format!("192.0.2.{n}/24"), format!("2001:db8::{n}/64")];
-        let [left4, left6] = addresses(1).map(|text| text.parse().unwrap());
-        let [right4, right6] = addresses(2).map(|text| text.parse().unwrap());
-        connect(
-            End { host: &left, interface: "wire0", addresses: &[left4, left6] },
-            End { host: &right, interface: "wire0", addresses: &[right4, right6] },
-            1500,
-        )
-        .unwrap();
+        let [left, right] = wired_hosts(1500)?;
         Some(Self { left, right })
     }
 
