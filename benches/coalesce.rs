@@ -1,9 +1,11 @@
 //! Packets of one batch become GSO packets: checking, merging, writing the merged headers.
 //! `cargo bench --bench coalesce`
 
+mod short;
+
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, Throughput};
+use criterion::Throughput;
 
 use tunctl::bench::load::{Flow, MSS, Protocol, SEGMENTS};
 use tunctl::buffer::{Memory, Piece};
@@ -63,11 +65,7 @@ impl Batch {
 }
 
 fn main() {
-    let mut criterion = Criterion::default()
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(500))
-        .sample_size(50)
-        .configure_from_args();
+    let mut criterion = short::criterion(50);
     let mut group = criterion.benchmark_group("coalesce");
     for (device, layer) in [("tap", Layer::L2), ("tun", Layer::L3)] {
         let (tcp, udp) = (Flow::new(layer, Protocol::Tcp), Flow::new(layer, Protocol::Udp));

@@ -1,10 +1,11 @@
 //! The outer header: what it costs to put it on and to take it off, a batch of datagrams at a time.
 //! `cargo bench --bench encapsulate`
 
-use std::hint::black_box;
-use std::time::Duration;
+mod short;
 
-use criterion::{Criterion, Throughput};
+use std::hint::black_box;
+
+use criterion::Throughput;
 
 use tunctl::bench::load::{Flow, MTU, Protocol, Rig};
 use tunctl::buffer::{Memory, Piece};
@@ -15,10 +16,7 @@ const BATCH: usize = 64;
 const LEN: usize = 64;
 
 fn main() {
-    let mut criterion = Criterion::default()
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(500))
-        .configure_from_args();
+    let mut criterion = short::criterion(100);
     let datagram = Flow::new(Layer::L2, Protocol::Udp).datagram(Rig::VNI, 0, LEN);
     let mut memory = Memory::new(BATCH);
     let datagrams: Vec<Piece> =

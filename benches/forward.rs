@@ -4,10 +4,11 @@
 //! The table by itself is in `table.rs`.
 
 mod order;
+mod short;
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use ipnet::{IpNet, Ipv4Net};
@@ -23,11 +24,7 @@ const LOCAL_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const LOCAL_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 fn main() {
-    let mut criterion = Criterion::default()
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(500))
-        .sample_size(50)
-        .configure_from_args();
+    let mut criterion = short::criterion(50);
     frames(&mut criterion);
     routes(&mut criterion);
     hosts(&mut criterion);

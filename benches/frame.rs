@@ -1,8 +1,9 @@
 //! Reading packets: what parsing headers, hashing a flow and checking a checksum costs.
 //! `cargo bench --bench frame`
 
+mod short;
+
 use std::hint::black_box;
-use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 
@@ -11,10 +12,7 @@ use tunctl::frame::checksum::verify_transport;
 use tunctl::frame::{Headers, Layer};
 
 fn main() {
-    let mut criterion = Criterion::default()
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(500))
-        .configure_from_args();
+    let mut criterion = short::criterion(100);
     parse(&mut criterion);
     check(&mut criterion);
     criterion.final_summary();

@@ -1,20 +1,18 @@
 //! A GSO packet becomes wire packets: planning the cut, and writing every segment's headers.
 //! `cargo bench --bench segment`
 
-use std::hint::black_box;
-use std::time::Duration;
+mod short;
 
-use criterion::{Criterion, Throughput};
+use std::hint::black_box;
+
+use criterion::Throughput;
 
 use tunctl::bench::load::{Flow, MSS, MTU, Protocol, SEGMENTS};
 use tunctl::frame::{Headers, Layer};
 use tunctl::offload::Cut;
 
 fn main() {
-    let mut criterion = Criterion::default()
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(500))
-        .configure_from_args();
+    let mut criterion = short::criterion(100);
     let mut group = criterion.benchmark_group("segment");
     for (device, layer) in [("tap", Layer::L2), ("tun", Layer::L3)] {
         let (tcp, udp) = (Flow::new(layer, Protocol::Tcp), Flow::new(layer, Protocol::Udp));
