@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 use tunctl::config::{self, Config, ConfigErrors};
 
+#[path = "config/key_files.rs"]
+mod key_files;
+
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
 const WRONG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/integration/wrong");
 
@@ -108,8 +111,10 @@ fn the_reference_has_every_key() {
         ("[underlay]", Some("underlay")),
         ("[offload]", Some("offload")),
         ("[vxlan]", Some("vxlan")),
+        ("[wireguard]", Some("wireguard")),
         ("[[network]]", Some("network")),
         ("[[peer]]", Some("peer")),
+        ("[[peer]]\nname = \"site-c\"", Some("peer")),
     ] {
         let known = known_keys(&text, head);
         assert!(known.len() > 2, "{known:?}");
@@ -200,7 +205,9 @@ mod program {
 
     #[test]
     fn check_exits_with_0_on_a_sound_file() {
-        for path in toml_files(SAMPLES) {
+        let directory = tempfile::tempdir().unwrap();
+        for sample in toml_files(SAMPLES) {
+            let path = key_files::with_keys(&sample, directory.path());
             let output = tunctl(&["check", path.to_str().unwrap()]);
             let stderr = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(0), "{}: {stderr}", path.display());

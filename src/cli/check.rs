@@ -6,9 +6,9 @@ use std::path::Path;
 use super::{Failure, unless_reader_left};
 use crate::config;
 
-/// Loads the file and says what is in it.
+/// Loads the file and its key files, and says what is in it.
 pub(super) fn run(file: &Path) -> Result<(), Failure> {
-    let config = config::load(file).map_err(Failure::wrong)?;
+    let (config, _) = config::load_with_keys(file).map_err(Failure::wrong)?;
     let networks = counted(config.networks.len(), "network");
     let peers = counted(config.peers.len(), "peer");
     let line = format!("{}: sound, {networks}, {peers}", file.display());

@@ -6,15 +6,24 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+mod wireguard;
+
 use crate::peer::NetworkId;
 
 use super::network::{MTU_MIN_IPV6, Read};
 use super::peer::OTHER_TRANSPORTS;
 use super::section::{Draft, Section};
-use super::{DeviceKind, Network, Peer, Underlay, Vxlan};
+use super::{DeviceKind, Endpoint, Network, Peer, Transport, Underlay, Vxlan, WireGuard};
 
 pub(super) type Networks<'a> = [Draft<'a, Read<'a>>];
 pub(super) type Peers<'a> = [Draft<'a, Peer>];
+
+/// The tables that a file may have once.
+pub(super) struct Tables<'t, 'a> {
+    pub(super) underlay: Option<&'t mut Draft<'a, Underlay>>,
+    pub(super) vxlan: Option<&'t mut Draft<'a, Vxlan>>,
+    pub(super) wireguard: Option<&'t mut Draft<'a, WireGuard>>,
+}
 
 /// Gives the networks by name; of two with one name, the first.
 pub(super) fn network_ids(networks: &Networks<'_>) -> HashMap<String, NetworkId> {
@@ -30,58 +39,61 @@ pub(super) fn network_ids(networks: &Networks<'_>) -> HashMap<String, NetworkId>
 /// Checks all tables against each other and resolves the peers of static entries.
 pub(super) fn all<'a>(
     root: &mut Section<'a>,
-    underlay: Option<&mut Draft<'a, Underlay>>,
-    mut vxlan: Option<&mut Draft<'a, Vxlan>>,
+    tables: Tables<'_, 'a>,
     networks: &mut Networks<'a>,
     peers: &mut Peers<'a>,
 ) {
-    check_presence(root, vxlan.is_some(), networks.is_empty(), peers);
+    let Tables { underlay, mut vxlan, wireguard } = tables;
+    if networks.is_empty() && root.is_sound("network") {
+        root.fault("network", "missing: expected at least one [[network]]");
+    }
+    check_transports(root, peers);
     check_unique_networks(networks);
     check_unique_peers(peers);
-    let bind_device = underlay.as_ref().and_then(|draft| draft.settings.bind_device.clone());
+    let has_device = underlay.as_ref().is_some_and(|draft| draft.settings.bind_device.is_some());
     if let Some(underlay) = underlay {
         check_bind_device(underlay, networks);
     }
     if let Some(vxlan) = vxlan.as_deref_mut() {
-        check_listen(vxlan, networks, bind_device.is_some());
+        check_listen(vxlan, networks, has_device);
     }
+    let vxlan = vxlan.map(|draft| draft.settings);
     for draft in peers.iter_mut().filter(|draft| !draft.section.is_skipped()) {
-        if let Some(vxlan) = vxlan.as_deref() {
-            check_endpoint(draft, &vxlan.settings, networks, bind_device.is_some());
+        if let (Some(vxlan), Some(endpoint)) = (&vxlan, draft.settings.vxlan()) {
+            check_endpoint(draft, endpoint, vxlan, networks, has_device);
         }
         check_allowed(draft, networks);
     }
+    wireguard::all(wireguard, vxlan.as_ref(), networks, peers, has_device);
     check_mtu(networks, peers);
     resolve_static_entries(networks, peers);
 }
 
-fn check_presence(
-    root: &mut Section<'_>,
-    has_vxlan: bool,
-    has_no_network: bool,
-    peers: &mut Peers<'_>,
-) {
-    if has_no_network && root.is_sound("network") {
-        root.fault("network", "missing: expected at least one [[network]]");
-    }
-    if has_vxlan || !root.is_sound("vxlan") {
-        return;
-    }
-    let mut is_said = OTHER_TRANSPORTS.iter().any(|other| root.has(other));
+/// Every transport in use has its table, and there is one.
+fn check_transports(root: &mut Section<'_>, peers: &mut Peers<'_>) {
     for draft in peers.iter_mut().filter(|draft| draft.section.is_sound("transport")) {
-        is_said = true;
-        draft.section.fault("transport", "expected a [vxlan] table in the file, which turns it on");
+        let table = match draft.settings.transport {
+            Transport::Vxlan(_) => "vxlan",
+            Transport::WireGuard(_) => "wireguard",
+        };
+        if !root.has(table) {
+            let expected = format!("expected a [{table}] table in the file, which turns it on");
+            draft.section.fault("transport", expected);
+        }
     }
-    if !is_said && peers.is_empty() {
-        root.fault("vxlan", "missing: expected a [vxlan] table: without it nothing can be sent");
+    let known = ["vxlan", "wireguard"].iter().chain(&OTHER_TRANSPORTS);
+    if peers.is_empty() && !known.into_iter().any(|table| root.has(table)) {
+        let expected =
+            "missing: expected a [vxlan] or [wireguard] table: without one nothing can be sent";
+        root.fault("vxlan", expected);
     }
 }
 
-/// Reports all drafts but the first that have a key's value in common.
+/// Reports all drafts but the first that have a key's value in common; none is no value.
 fn check_unique<'a, T, K: Eq + Hash>(
     drafts: &mut [Draft<'a, T>],
     key: &'static str,
-    value_of: impl Fn(&T) -> K,
+    value_of: impl Fn(&T) -> Option<K>,
     message: impl Fn(&T, &str) -> String,
 ) {
     let mut first: HashMap<K, String> = HashMap::with_capacity(drafts.len());
@@ -90,7 +102,7 @@ fn check_unique<'a, T, K: Eq + Hash>(
         section.is_sound(key) && (section.has(key) || section.is_sound("name"))
     };
     for draft in drafts.iter_mut().filter(|draft| is_judged(&draft.section)) {
-        let value = value_of(&draft.settings);
+        let Some(value) = value_of(&draft.settings) else { continue };
         match first.get(&value) {
             Some(owner) => {
                 let message = message(&draft.settings, owner);
@@ -107,13 +119,13 @@ fn check_unique_networks(networks: &mut Networks<'_>) {
     check_unique(
         networks,
         "name",
-        |read| read.network.name.clone(),
+        |read| Some(read.network.name.clone()),
         |_, owner| format!("expected another name than that of {owner}"),
     );
     check_unique(
         networks,
         "vni",
-        |read| (read.network.device, read.network.vni),
+        |read| Some((read.network.device, read.network.vni)),
         |read, owner| {
             let kind = read.network.device.name();
             format!("expected another VNI than that of {owner}, which is a {kind} network too")
@@ -122,7 +134,7 @@ fn check_unique_networks(networks: &mut Networks<'_>) {
     check_unique(
         networks,
         "interface",
-        |read| read.network.interface.clone(),
+        |read| Some(read.network.interface.clone()),
         |read, owner| {
             let name = &read.network.interface;
             format!("expected another interface than {name:?}, that of {owner}")
@@ -150,13 +162,13 @@ fn check_unique_peers(peers: &mut Peers<'_>) {
     check_unique(
         peers,
         "name",
-        |peer| peer.name.clone(),
+        |peer| Some(peer.name.clone()),
         |_, owner| format!("expected another name than that of {owner}"),
     );
     check_unique(
         peers,
         "endpoint",
-        |peer| peer.endpoint.address,
+        |peer| peer.vxlan().map(|endpoint| endpoint.address),
         |_, owner| {
             format!(
                 "expected another address than that of {owner}: \
@@ -189,6 +201,7 @@ const LINK_LOCAL: &str = "expected underlay.bind_device to be set beside a link-
 
 fn check_endpoint(
     draft: &mut Draft<'_, Peer>,
+    endpoint: Endpoint,
     vxlan: &Vxlan,
     networks: &Networks<'_>,
     has_device: bool,
@@ -196,7 +209,6 @@ fn check_endpoint(
     if !draft.section.is_sound("endpoint") {
         return;
     }
-    let endpoint = draft.settings.endpoint;
     if !vxlan.can_reach(endpoint.address) {
         let family = if vxlan.listen.is_ipv4() { "an IPv4" } else { "an IPv6" };
         let expected = format!("expected {family} address, as vxlan.listen is one");

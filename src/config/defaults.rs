@@ -1,6 +1,6 @@
 //! The default of every key that has one. `config/reference.toml` states them; a test compares.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::Switch;
 
@@ -25,6 +25,12 @@ pub const LISTEN: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 pub const VXLAN_PORT: u16 = 4789;
 /// `vxlan.gpe_port`: draft-ietf-nvo3-vxlan-gpe section 7.1.
 pub const VXLAN_GPE_PORT: u16 = 4790;
+
+/// `wireguard.listen`: any address, IPv4 and IPv6, and the port that everybody uses.
+pub const WIREGUARD_LISTEN: SocketAddr =
+    SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 51_820, 0, 0));
+/// `wireguard.rekey_after_secs`: REKEY_AFTER_TIME of the WireGuard paper, section 6.1.
+pub const REKEY_AFTER_SECS: u16 = 120;
 
 /// `network.relay`: whether frames of one peer may go to another.
 pub const RELAY: bool = false;

@@ -6,10 +6,11 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 
-use super::Config;
-
 /// Values longer than this many characters are cut in messages.
 const VALUE_CHARS_MAX: usize = 60;
+
+/// A run of so many hex digits is rather a key than a path: 16 bytes.
+const HEX_KEY_CHARS_MIN: usize = 32;
 
 /// Why a file gives no configuration. Displayed, it is one line for each fault.
 #[derive(Debug)]
@@ -119,7 +120,8 @@ impl<'a> Faults<'a> {
         value: Option<Range<usize>>,
         message: Cow<'_, str>,
     ) {
-        let value = value.filter(|_| !is_secret(&key)).map(|range| one_line(self.slice(range)));
+        let value = value.map(|range| self.slice(range));
+        let value = value.filter(|value| !is_secret(&key, value)).map(one_line);
         let fault = Fault { line: 0, column: 0, key, value, message: message.into_owned() };
         self.found.borrow_mut().push((at, fault));
     }
@@ -129,11 +131,11 @@ impl<'a> Faults<'a> {
         self.text.get(range).unwrap_or_default()
     }
 
-    /// Gives the configuration if there was no fault.
-    pub(super) fn into_result(self, file: &str, config: Config) -> Result<Config, ConfigErrors> {
+    /// Gives what was read if there was no fault.
+    pub(super) fn into_result<T>(self, file: &str, read: T) -> Result<T, ConfigErrors> {
         let mut found = self.found.into_inner();
         if found.is_empty() {
-            return Ok(config);
+            return Ok(read);
         }
         found.sort();
         found.dedup();
@@ -175,7 +177,20 @@ fn one_line(text: &str) -> String {
 }
 
 /// Whether a value is better not shown in a log: a misplaced private key is still a private key.
-fn is_secret(key: &str) -> bool {
+fn is_secret(key: &str, value: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key).to_ascii_lowercase();
+    if last == "public_key" || last.ends_with("_secs") {
+        return false;
+    }
+    if last.ends_with("_file") {
+        return is_key_like(value);
+    }
     ["key", "secret", "passw", "token"].iter().any(|word| last.contains(word))
+}
+
+/// Whether a value that should be a path looks like what should be in the file: base64 with its
+/// padding, hex, or several lines.
+fn is_key_like(value: &str) -> bool {
+    let mut runs = value.split(|c: char| !c.is_ascii_hexdigit());
+    value.contains(['=', '\n', '\\']) || runs.any(|run| run.len() >= HEX_KEY_CHARS_MIN)
 }

@@ -12,20 +12,29 @@ use std::time::Duration;
 mod check;
 pub mod defaults;
 mod fault;
+mod host_port;
+pub mod key_file;
 mod name;
 mod network;
 mod peer;
 mod section;
 mod suggest;
 mod underlay;
+mod wireguard;
 
 use crate::peer::NetworkId;
 
 pub use crate::frame::Mac;
 pub use fault::{ConfigErrors, Fault};
+pub use host_port::{HostPort, NotAHostPort};
+pub use key_file::{KeyFileError, Keys};
 pub use network::{DeviceKind, Flood, Learning, Network, Routes, StaticEntry};
 pub use peer::{Endpoint, Peer, Transport};
 pub use underlay::{Offload, Switch, Underlay, Vxlan};
+pub use wireguard::{WireGuard, WireGuardPeer};
+
+pub(crate) use network::{MTU_MAX, MTU_MIN, read_address};
+pub(crate) use peer::read_prefix;
 
 use fault::Faults;
 use section::{Draft, Section};
@@ -60,6 +69,8 @@ pub struct Config {
     pub offload: Offload,
     /// Clear VXLAN and VXLAN-GPE; absent = off.
     pub vxlan: Option<Vxlan>,
+    /// WireGuard; absent = off.
+    pub wireguard: Option<WireGuard>,
     /// The networks; a [`NetworkId`] is a position in this list. Never empty.
     pub networks: Vec<Network>,
     /// The peers, in the order of the file.
@@ -77,16 +88,37 @@ impl Config {
     }
 }
 
-/// Reads a file.
+/// Reads a file, not the key files that it names.
 ///
 /// # Errors
 ///
 /// Gives all faults of the file, or the reason why it cannot be read.
 pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+    load_judged(path, KeyFiles::Unread).map(|(config, _)| config)
+}
+
+/// Reads a file and the key files that it names; the keys are there if it has `[wireguard]`.
+///
+/// # Errors
+///
+/// Gives all faults of the file and of the key files, or the reason why the file cannot be read.
+pub fn load_with_keys(path: &Path) -> Result<(Config, Option<Keys>), ConfigErrors> {
+    load_judged(path, KeyFiles::Read)
+}
+
+/// Whether the key files are part of what is judged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum KeyFiles {
+    Read,
+    Unread,
+}
+
+fn load_judged(path: &Path, keys: KeyFiles) -> Result<(Config, Option<Keys>), ConfigErrors> {
     let file = path.display().to_string();
+    let directory = path.parent().unwrap_or(path);
     match read_limited(path) {
         Ok(bytes) => match std::str::from_utf8(&bytes) {
-            Ok(text) => parse(&file, text),
+            Ok(text) => judge(&file, text, directory, keys),
             Err(error) => Err(ConfigErrors::not_utf8(file, &bytes, error.valid_up_to())),
         },
         Err(error) => Err(ConfigErrors::Unreadable { file, error }),
@@ -102,49 +134,71 @@ fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads the text of a file; `file` is its name in messages.
+/// Reads the text of a file; `file` is its name in messages. Relative paths stay relative.
 ///
 /// # Errors
 ///
 /// Gives all faults, sorted by position. While the text is not TOML only its syntax is judged.
 pub fn parse(file: &str, text: &str) -> Result<Config, ConfigErrors> {
+    judge(file, text, Path::new(""), KeyFiles::Unread).map(|(config, _)| config)
+}
+
+fn judge(
+    file: &str,
+    text: &str,
+    directory: &Path,
+    keys: KeyFiles,
+) -> Result<(Config, Option<Keys>), ConfigErrors> {
     let (document, errors) = toml::de::DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         return Err(ConfigErrors::not_toml(file, text, &errors));
     }
     let faults = Faults::new(text);
-    let config = read(Section::root(&faults, document.get_ref()));
-    faults.into_result(file, config)
+    let read = read(Section::root(&faults, document.get_ref()), directory, keys);
+    faults.into_result(file, read)
 }
 
 /// Reads the whole document; what is faulty is reported and stands at its default.
-fn read(mut root: Section<'_>) -> Config {
+fn read(mut root: Section<'_>, directory: &Path, keys: KeyFiles) -> (Config, Option<Keys>) {
     let name = name::read_host(&mut root);
     let busy_poll_us = root.number("busy_poll_us", 0..=BUSY_POLL_US_MAX);
     let workers = root.number_or_auto("workers", 1..=WORKERS_MAX);
     let mut underlay = Underlay::read(&mut root);
     let offload = Offload::read(&mut root);
     let mut vxlan = Vxlan::read(&mut root);
+    let mut wireguard = WireGuard::read(&mut root);
     let mut networks = read_tables(&mut root, "network", NETWORKS_MAX, Network::read);
     let ids = check::network_ids(&networks);
     let mut peers = read_tables(&mut root, "peer", PEERS_MAX, |s| Peer::read(s, &ids));
     for other in peer::OTHER_TRANSPORTS {
-        root.refuse(other, "expected no such table: the only transport of this build is [vxlan]");
+        let expected =
+            "expected no such table: the transports of this build are [vxlan] and [wireguard]";
+        root.refuse(other, expected);
     }
-    check::all(&mut root, underlay.as_mut(), vxlan.as_mut(), &mut networks, &mut peers);
+    let tables = check::Tables {
+        underlay: underlay.as_mut(),
+        vxlan: vxlan.as_mut(),
+        wireguard: wireguard.as_mut(),
+    };
+    check::all(&mut root, tables, &mut networks, &mut peers);
+    wireguard::resolve_paths(wireguard.as_mut(), &mut peers, directory);
+    let wanted = wireguard.as_mut().filter(|_| keys == KeyFiles::Read);
+    let keys = wanted.and_then(|wireguard| key_file::read_all(wireguard, &mut peers));
     networks.iter_mut().for_each(|draft| draft.section.finish());
     peers.iter_mut().for_each(|draft| draft.section.finish());
     root.finish();
-    Config {
+    let config = Config {
         name,
         busy_poll: Duration::from_micros(busy_poll_us.unwrap_or(defaults::BUSY_POLL_US).into()),
         workers,
         underlay: underlay.map(|draft| draft.settings).unwrap_or_default(),
         offload,
         vxlan: vxlan.map(|draft| draft.settings),
+        wireguard: wireguard.map(|draft| draft.settings),
         networks: networks.into_iter().map(|draft| draft.settings.network).collect(),
         peers: peers.into_iter().map(|draft| draft.settings).collect(),
-    }
+    };
+    (config, keys)
 }
 
 fn read_tables<'a, T>(

@@ -14,13 +14,13 @@ use super::section::{Section, WordOrNumber};
 use super::{Mac, defaults, name};
 
 /// The least MTU that IPv4 hosts must take (RFC 791 section 3.1: 576 bytes).
-const MTU_MIN: u16 = 576;
+pub(crate) const MTU_MIN: u16 = 576;
 
 /// The least MTU of a link that carries IPv6 (RFC 8200 section 5).
 pub(super) const MTU_MIN_IPV6: u16 = 1280;
 
 /// The largest inner packet that a datagram carries: 65 535 - IPv4 20 - UDP 8 - VXLAN 8 - Ethernet 14.
-const MTU_MAX: u16 = 65_485;
+pub(crate) const MTU_MAX: u16 = 65_485;
 
 /// The largest VLAN identifier (IEEE 802.1Q 9.6: 4095 is reserved).
 const VLAN_MAX: u16 = 4094;
@@ -214,7 +214,8 @@ fn default_interface(device: DeviceKind, network: &str) -> String {
     name.chars().take(name::INTERFACE_BYTES_MAX).collect()
 }
 
-fn read_address(text: &str) -> Result<IpNet, Cow<'static, str>> {
+/// Reads an address of a device, or gives what was expected.
+pub(crate) fn read_address(text: &str) -> Result<IpNet, Cow<'static, str>> {
     let Ok(net) = text.parse::<IpNet>() else {
         return Err("expected an address with its prefix length, such as \"10.9.0.1/24\"".into());
     };

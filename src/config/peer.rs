@@ -9,22 +9,24 @@ use ipnet::IpNet;
 
 use crate::peer::NetworkId;
 
-use super::{DeviceKind, Mac, Vxlan, name, section::Section, suggest};
+use super::{DeviceKind, Mac, Vxlan, WireGuardPeer, name, section::Section, suggest, wireguard};
 
 /// Transports that this build lacks. Their tables and peers are refused, not judged key by key.
-pub(super) const OTHER_TRANSPORTS: [&str; 2] = ["wireguard", "quic"];
+pub(super) const OTHER_TRANSPORTS: [&str; 1] = ["quic"];
 
 /// With more networks than this a message does not list them.
 const NAMES_SHOWN_MAX: usize = 16;
 
-/// How packets cross to a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// How packets cross to a peer, and what that needs to know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// Clear VXLAN (tap) and VXLAN-GPE (tun).
-    Vxlan,
+    /// Clear VXLAN (tap) and VXLAN-GPE (tun); no other vxlan peer has the endpoint's address.
+    Vxlan(Endpoint),
+    /// WireGuard: IP packets (tun), or VXLAN inside (tap).
+    WireGuard(WireGuardPeer),
 }
 
-/// Where a peer's datagrams go to and come from.
+/// Where a vxlan peer's datagrams go to and come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// The address: what tells one vxlan peer from another.
@@ -71,8 +73,6 @@ pub struct Peer {
     pub name: String,
     /// How packets cross.
     pub transport: Transport,
-    /// Where the peer is; unique among vxlan peers.
-    pub endpoint: Endpoint,
     /// Its networks, in the order of the file; never empty.
     pub networks: Vec<NetworkId>,
     /// The prefixes that it may send from, without host bits. Tun: also the routes to it, never
@@ -86,7 +86,6 @@ impl Peer {
     pub(super) fn read(section: &mut Section<'_>, ids: &HashMap<String, NetworkId>) -> Self {
         let name = name::read(section, "name", name::HOST_CHARS_MAX);
         let transport = read_transport(section);
-        let endpoint = read_endpoint(section);
         let networks = read_networks(section, ids);
         let mut allowed_ips = section.list("allowed_ips", read_prefix);
         allowed_ips.sort_unstable();
@@ -99,21 +98,50 @@ impl Peer {
                 section.fault(key, "expected at least one; without the key, any is allowed on tap");
             }
         }
-        Self { name, transport, endpoint, networks, allowed_ips, allowed_macs }
+        Self { name, transport, networks, allowed_ips, allowed_macs }
+    }
+
+    /// Gives the endpoint of a vxlan peer.
+    pub fn vxlan(&self) -> Option<Endpoint> {
+        match &self.transport {
+            Transport::Vxlan(endpoint) => Some(*endpoint),
+            Transport::WireGuard(_) => None,
+        }
+    }
+
+    /// Gives what WireGuard knows of a wireguard peer.
+    pub fn wireguard(&self) -> Option<&WireGuardPeer> {
+        match &self.transport {
+            Transport::Vxlan(_) => None,
+            Transport::WireGuard(peer) => Some(peer),
+        }
     }
 }
 
 fn read_transport(section: &mut Section<'_>) -> Transport {
-    const EXPECTED: &str = "expected \"vxlan\", the only transport of this build";
+    const EXPECTED: &str = "expected \"vxlan\" or \"wireguard\", the transports of this build";
     section.missing("transport", EXPECTED);
     let transport: String = section.value("transport", EXPECTED).unwrap_or_default();
-    if section.is_sound("transport") && transport != "vxlan" {
-        section.fault("transport", EXPECTED);
+    match transport.as_str() {
+        "vxlan" => {
+            for key in wireguard::PEER_KEYS {
+                section.refuse(key, "expected no such key: the peer's transport is \"vxlan\"");
+            }
+            Transport::Vxlan(read_endpoint(section))
+        }
+        "wireguard" => Transport::WireGuard(WireGuardPeer::read(section)),
+        _ => {
+            if section.is_sound("transport") {
+                section.fault("transport", EXPECTED);
+            }
+            if OTHER_TRANSPORTS.contains(&transport.as_str()) {
+                section.skip();
+            }
+            // Nobody knows which keys belong here.
+            wireguard::PEER_KEYS.into_iter().for_each(|key| section.allow(key));
+            Transport::Vxlan(read_endpoint(section))
+        }
     }
-    if OTHER_TRANSPORTS.contains(&transport.as_str()) {
-        section.skip();
-    }
-    Transport::Vxlan
 }
 
 /// Reads the endpoint; of a peer with a transport that this build lacks it is not judged.
@@ -126,14 +154,18 @@ fn read_endpoint(section: &mut Section<'_>) -> Endpoint {
     }
     section.missing("endpoint", EXPECTED);
     let Some(endpoint) = section.parsed::<Endpoint>("endpoint", EXPECTED) else { return nowhere };
-    let is_host = match endpoint.address {
-        IpAddr::V4(v4) => !v4.is_multicast() && !v4.is_broadcast() && !v4.is_unspecified(),
-        IpAddr::V6(v6) => !v6.is_multicast() && !v6.is_unspecified(),
-    };
-    if !is_host {
+    if !is_host(endpoint.address) {
         section.fault("endpoint", "expected the address of one host");
     }
     endpoint
+}
+
+/// Whether the address can be that of one host.
+pub(super) fn is_host(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => !v4.is_multicast() && !v4.is_broadcast() && !v4.is_unspecified(),
+        IpAddr::V6(v6) => !v6.is_multicast() && !v6.is_unspecified(),
+    }
 }
 
 fn read_networks(section: &mut Section<'_>, ids: &HashMap<String, NetworkId>) -> Vec<NetworkId> {
@@ -167,7 +199,7 @@ fn unknown_network(name: &str, ids: &HashMap<String, NetworkId>) -> String {
 }
 
 /// Reads a prefix; host bits are cleared, as `wg` does, and a bare address is a prefix of its own.
-fn read_prefix(text: &str) -> Result<IpNet, Cow<'static, str>> {
+pub(crate) fn read_prefix(text: &str) -> Result<IpNet, Cow<'static, str>> {
     let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     let Ok(net) = net.map(|net| net.trunc()) else {
         return Err("expected an address or a prefix, such as \"192.168.20.0/24\"".into());

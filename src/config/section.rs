@@ -196,6 +196,11 @@ impl<'a> Section<'a> {
         Section::new(self.faults, path, table, span.start)
     }
 
+    /// Takes a key for known without reading it.
+    pub(super) fn allow(&mut self, key: &'static str) {
+        let _ = self.raw(key);
+    }
+
     /// Reports a key that has no place here, if it is there.
     pub(super) fn refuse(&mut self, key: &'static str, message: &str) {
         if let Some((name, _)) = self.table.get_key_value(key) {

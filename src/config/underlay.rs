@@ -175,15 +175,20 @@ impl Vxlan {
 
     /// Whether a socket on the listen address can send to an address.
     pub fn can_reach(&self, address: IpAddr) -> bool {
-        match self.listen {
-            IpAddr::V4(_) => address.is_ipv4(),
-            IpAddr::V6(listen) => listen.is_unspecified() || address.is_ipv6(),
-        }
+        can_reach(self.listen, address)
+    }
+}
+
+/// Whether a socket on one address can send to another.
+pub(super) fn can_reach(listen: IpAddr, address: IpAddr) -> bool {
+    match listen {
+        IpAddr::V4(_) => address.is_ipv4(),
+        IpAddr::V6(listen) => listen.is_unspecified() || address.is_ipv6(),
     }
 }
 
 /// Whether a socket can be bound to the address.
-fn is_own_address(address: IpAddr) -> bool {
+pub(super) fn is_own_address(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => !v4.is_multicast() && !v4.is_broadcast(),
         IpAddr::V6(v6) => !v6.is_multicast(),

@@ -74,6 +74,12 @@ pub enum StartError {
         /// The smallest path MTU of its peers.
         path_mtu: u16,
     },
+    /// What the configuration may say and the daemon cannot do yet.
+    #[error("peer {peer}: transport = \"wireguard\" is not there yet")]
+    NotYet {
+        /// The peer's name.
+        peer: String,
+    },
     /// The kernel does not have what is switched on.
     #[error(
         "offload.device_big_tcp = \"on\": the kernel is {release:?}; expected Linux 6.3 or newer"
@@ -144,7 +150,7 @@ impl Build {
 pub fn build(config: &Config, mut cleaner: Cleaner) -> Result<Build, StartError> {
     let workers = workers(config);
     let underlay = Underlay::open(&socket_spec(config, workers))?;
-    let paths = Paths::look_up(config, &underlay);
+    let paths = Paths::look_up(config, &underlay)?;
     let netlink = Netlink::connect()?;
     let mut ports = Vec::new();
     let mut devices = Vec::new();
@@ -244,16 +250,20 @@ fn switch(switch: config::Switch) -> Switch {
     }
 }
 
-/// The path MTU to each peer, in the order of the configuration.
-struct Paths(Vec<Option<u16>>);
+/// Where each peer is and the path MTU to it, in the order of the configuration.
+struct Paths(Vec<(config::Endpoint, Option<u16>)>);
 
 impl Paths {
-    fn look_up(config: &Config, underlay: &Underlay) -> Self {
+    fn look_up(config: &Config, underlay: &Underlay) -> Result<Self, StartError> {
         let path = |peer: &config::Peer| {
-            let to = SocketAddr::new(peer.endpoint.address, config::defaults::VXLAN_PORT);
-            underlay.path_mtu(to, None).map(|mtu| u16::try_from(mtu).unwrap_or(u16::MAX))
+            let Some(endpoint) = peer.vxlan() else {
+                return Err(StartError::NotYet { peer: peer.name.clone() });
+            };
+            let to = SocketAddr::new(endpoint.address, config::defaults::VXLAN_PORT);
+            let mtu = underlay.path_mtu(to, None);
+            Ok((endpoint, mtu.map(|mtu| u16::try_from(mtu).unwrap_or(u16::MAX))))
         };
-        Self(config.peers.iter().map(path).collect())
+        config.peers.iter().map(path).collect::<Result<_, _>>().map(Self)
     }
 
     /// What is configured, or what every path of the network takes.
@@ -264,9 +274,9 @@ impl Paths {
         }
         let is_frame = network.device == DeviceKind::Tap;
         let members = config.peers.iter().zip(&self.0).filter(|(p, _)| p.networks.contains(&id));
-        let fits = members.map(|(peer, path)| {
+        let fits = members.map(|(_, (endpoint, path))| {
             let path = path.unwrap_or(ETHERNET_MTU);
-            (overhead::network_mtu(peer.endpoint.address, path, is_frame), path)
+            (overhead::network_mtu(endpoint.address, path, is_frame), path)
         });
         let listen = config.vxlan.as_ref().map_or(config::defaults::LISTEN, |v| v.listen);
         let alone = (overhead::network_mtu(listen, ETHERNET_MTU, is_frame), ETHERNET_MTU);
@@ -442,11 +452,8 @@ fn peer_settings(config: &Config, paths: &Paths) -> Vec<PeerSettings> {
         (DeviceKind::Tap, vxlan) => vxlan.map_or(config::defaults::VXLAN_PORT, |v| v.port),
         (DeviceKind::Tun, vxlan) => vxlan.map_or(config::defaults::VXLAN_GPE_PORT, |v| v.gpe_port),
     };
-    let peer = |(peer, path): (&config::Peer, &Option<u16>)| {
-        let endpoint = |device| {
-            let port = peer.endpoint.port.unwrap_or(port_of(device));
-            SocketAddr::new(peer.endpoint.address, port)
-        };
+    let peer = |(peer, (to, path)): (&config::Peer, &(config::Endpoint, Option<u16>))| {
+        let endpoint = |device| SocketAddr::new(to.address, to.port.unwrap_or(port_of(device)));
         PeerSettings {
             name: peer.name.clone(),
             vxlan: endpoint(DeviceKind::Tap),

@@ -101,7 +101,7 @@ pub fn socket_path(name: &str) -> PathBuf {
 ///
 /// See [`RunError`]. What was set up has been undone, whether it is an error or not.
 pub fn run(config_file: &Path, socket: Option<&Path>) -> Result<(), RunError> {
-    let config = config::load(config_file)?;
+    let (config, _) = config::load_with_keys(config_file)?;
     log::init()?;
     let cleaner = at("start the clean-up process", Cleaner::start(&config))?;
     let runtime = at("start the runtime", Builder::new_current_thread().enable_all().build())?;

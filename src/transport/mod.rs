@@ -3,6 +3,7 @@
 //! This room builds and reads outer headers. It never opens a socket and never looks at tables.
 
 pub mod overhead;
+pub mod wireguard;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;

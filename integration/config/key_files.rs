@@ -1,0 +1,157 @@
+//! The key files that a configuration names.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+use tunctl::config;
+
+/// A key pair (RFC 7748 section 6.1, clamped), and another public key.
+const PRIVATE: &str = "cAdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LGo=";
+const PUBLIC: &str = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
+const OTHER: &str = "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=";
+
+#[test]
+fn keys_come_with_the_configuration_in_the_order_of_the_peers() {
+    let site = Site::new();
+    site.write("a.key", PRIVATE, 0o600);
+    site.write("b.psk", OTHER, 0o400);
+    let file = site.config("a.key", &[(OTHER, None), (&key(7), Some("b.psk"))]);
+
+    let (config, keys) = config::load_with_keys(&file).unwrap();
+
+    let keys = keys.unwrap();
+    assert_eq!(keys.private.public().to_string(), PUBLIC);
+    let preshared: Vec<_> =
+        keys.preshared.iter().map(|key| Some(key.as_ref()?.to_base64().to_string())).collect();
+    assert_eq!(preshared, [None, Some(OTHER.to_owned())]);
+    // Relative paths start where the file is.
+    assert_eq!(config.wireguard.unwrap().private_key_file, site.path("a.key"));
+}
+
+#[test]
+fn key_files_are_not_read_where_only_the_file_is_asked_for() {
+    let site = Site::new();
+    assert!(config::load(&site.config("missing.key", &[(OTHER, None)])).is_ok());
+}
+
+#[test]
+fn all_that_is_wrong_with_key_files_is_told_at_once() {
+    let site = Site::new();
+    site.write("a.key", PRIVATE, 0o640);
+    site.write("b.psk", "not a key", 0o600);
+    let file =
+        site.config("a.key", &[(OTHER, Some("b.psk")), (&key(7), Some("c.psk")), (OTHER, None)]);
+    let expected = [
+        "4:20: wireguard.private_key_file = \"a.key\": DIR/a.key: mode 0640: expected a file that \
+         only its owner can use (chmod 600)",
+        "14:22: peer[0].preshared_key_file = \"b.psk\": DIR/b.psk: expected a key: 32 bytes as 44 \
+         characters of base64",
+        "21:22: peer[1].preshared_key_file = \"c.psk\": DIR/c.psk: No such file or directory (os \
+         error 2)",
+        "27:14: peer[2].public_key = \"3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=\": expected \
+         another key than that of peer[0]: it is all that tells peers apart",
+    ];
+    let directory = site.0.path().display().to_string();
+    let expected: Vec<_> = expected
+        .map(|line| format!("{}:{}", file.display(), line.replace("DIR", &directory)))
+        .into();
+
+    let errors = config::load_with_keys(&file).unwrap_err().to_string();
+    assert_eq!(errors.lines().collect::<Vec<_>>(), expected);
+
+    let expected: String = expected.iter().map(|line| format!("tunctl: {line}\n")).collect();
+    for verb in [&["check"][..], &["run", "--config"]] {
+        let tunctl = env!("CARGO_BIN_EXE_tunctl");
+        let output = Command::new(tunctl).args(verb).arg(&file).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), expected, "{verb:?}");
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), &b""[..]));
+    }
+}
+
+#[test]
+fn our_own_public_key_is_no_peers() {
+    let site = Site::new();
+    site.write("a.key", PRIVATE, 0o600);
+    let file = site.config("a.key", &[(PUBLIC, None)]);
+    let errors = config::load_with_keys(&file).unwrap_err().to_string();
+    let expected = format!(
+        "{}:13:14: peer[0].public_key = \"{PUBLIC}\": expected the peer's public key: this is our \
+         own, that of wireguard.private_key_file",
+        file.display()
+    );
+    assert_eq!(errors, expected);
+}
+
+#[test]
+fn key_in_place_of_a_path_is_refused_and_not_shown() {
+    let site = Site::new();
+    let hex = "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a";
+    for misplaced in [PRIVATE, hex] {
+        let file = site.config(misplaced, &[(OTHER, Some(misplaced))]);
+        let errors = config::load_with_keys(&file).unwrap_err().to_string();
+        assert_eq!(errors.matches("; this is the key itself").count(), 2, "{errors}");
+        assert!(!errors.contains(misplaced), "{errors}");
+    }
+}
+
+/// A directory with a configuration and its keys.
+struct Site(TempDir);
+
+impl Site {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: &str, mode: u32) {
+        write(&self.path(name), content, mode);
+    }
+
+    /// Writes a configuration; each peer has a public key, and maybe a file with a preshared one.
+    fn config(&self, private: &str, peers: &[(&str, Option<&str>)]) -> PathBuf {
+        let mut text = format!(
+            "name = \"wrong-files\"\n\n[wireguard]\nprivate_key_file = \"{private}\"\n\
+             [[network]]\nname = \"wrong-b\"\nvni = 42\ndevice = \"tun\"\n"
+        );
+        for (i, (public, preshared)) in peers.iter().enumerate() {
+            let preshared = preshared.map(|file| format!("preshared_key_file = \"{file}\"\n"));
+            text += &format!(
+                "\n[[peer]]\nname = \"p{i}\"\ntransport = \"wireguard\"\n\
+                 public_key = \"{public}\"\n{}allowed_ips = [\"10.9.0.{i}\"]\n",
+                preshared.unwrap_or_default()
+            );
+        }
+        self.write("site.toml", &text, 0o644);
+        self.path("site.toml")
+    }
+}
+
+/// Copies a sample to a directory, together with the key files that it names.
+pub fn with_keys(sample: &Path, directory: &Path) -> PathBuf {
+    let text = fs::read_to_string(sample).unwrap();
+    let copy = directory.join(sample.file_name().unwrap());
+    fs::write(&copy, text.replace("/etc/tunctl/", "")).unwrap();
+    let files = text.lines().filter_map(|line| line.split_once("_key_file = \"/etc/tunctl/"));
+    for (_, file) in files {
+        write(&directory.join(file.trim_end_matches('"')), &key(1), 0o600);
+    }
+    copy
+}
+
+fn write(path: &Path, content: &str, mode: u32) {
+    fs::write(path, content).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// Some key.
+fn key(first: u8) -> String {
+    let mut bytes = [1; 32];
+    bytes[0] = first;
+    tunctl::transport::wireguard::PublicKey::from_bytes(bytes).to_string()
+}

@@ -1,0 +1,5 @@
+//! WireGuard: its keys.
+
+mod key;
+
+pub use key::{KeyError, PresharedKey, PrivateKey, PublicKey};
