@@ -8,6 +8,8 @@
 
 #[path = "cli/fake.rs"]
 mod fake;
+#[path = "cli/keys.rs"]
+mod keys;
 #[path = "cli/life.rs"]
 mod life;
 #[path = "cli/limits.rs"]

@@ -4,8 +4,10 @@ use std::fs;
 
 use crate::program::{Ended, ended, program, tunctl};
 
-const VERBS: [&str; 9] =
-    ["run", "check", "demo", "bench", "status", "peers", "fdb", "routes", "drops"];
+const VERBS: [&str; 12] = [
+    "run", "check", "demo", "bench", "genkey", "genpsk", "pubkey", "status", "peers", "fdb",
+    "routes", "drops",
+];
 
 #[test]
 fn help_names_every_verb_and_every_verb_has_help() {

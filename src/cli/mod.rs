@@ -15,7 +15,9 @@ use clap::{Args, Parser, Subcommand};
 mod bench;
 mod check;
 mod demo;
+mod genkey;
 mod keys;
+mod pubkey;
 mod render;
 mod show;
 mod table;
@@ -57,6 +59,12 @@ enum Verb {
     /// Measure tunnels on hosts of their own: rates, latency, what they cost
     #[command(after_help = keys::BENCH)]
     Bench(BenchArgs),
+    /// Print a new WireGuard private key
+    Genkey,
+    /// Print a new WireGuard preshared key
+    Genpsk,
+    /// Print the public key of the private key on standard input
+    Pubkey,
     /// Show the daemon, its networks and its sockets
     #[command(after_help = keys::STATUS)]
     Status(ShowArgs),
@@ -147,6 +155,9 @@ impl Arguments {
             Verb::Check(check) => check::run(&check.file),
             Verb::Demo(demo) => demo::run(demo).map_err(Failure::failed),
             Verb::Bench(bench) => bench::run(&bench),
+            Verb::Genkey => genkey::private(),
+            Verb::Genpsk => genkey::preshared(),
+            Verb::Pubkey => pubkey::run(),
             Verb::Status(options) => show(Subject::Status, options),
             Verb::Peers(options) => show(Subject::Peers, options),
             Verb::Fdb(options) => show(Subject::Fdb, options),

@@ -50,9 +50,7 @@ impl PrivateKey {
     ///
     /// The kernel has none.
     pub fn generate() -> Result<Self, NoRandomness> {
-        let mut bytes = Zeroizing::new([0; LEN]);
-        SystemRandom::new().fill(bytes.as_mut()).map_err(|_| NoRandomness)?;
-        Ok(Self::clamped(&bytes))
+        random().map(|bytes| Self::clamped(&bytes))
     }
 
     /// Takes the bytes of a key.
@@ -186,6 +184,15 @@ impl fmt::Debug for PublicKey {
 pub struct PresharedKey([u8; LEN]);
 
 impl PresharedKey {
+    /// Makes a new key of the kernel's random bytes.
+    ///
+    /// # Errors
+    ///
+    /// The kernel has none.
+    pub fn generate() -> Result<Self, NoRandomness> {
+        random().map(|bytes| Self(*bytes))
+    }
+
     /// Takes the bytes of a key.
     ///
     /// # Errors
@@ -232,6 +239,12 @@ impl fmt::Debug for PresharedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PresharedKey(..)")
     }
+}
+
+fn random() -> Result<Zeroizing<[u8; LEN]>, NoRandomness> {
+    let mut bytes = Zeroizing::new([0; LEN]);
+    SystemRandom::new().fill(bytes.as_mut()).map_err(|_| NoRandomness)?;
+    Ok(bytes)
 }
 
 fn not_zero(bytes: &[u8; LEN]) -> Result<&[u8; LEN], KeyError> {

@@ -2,4 +2,4 @@
 
 mod key;
 
-pub use key::{KeyError, PresharedKey, PrivateKey, PublicKey};
+pub use key::{KeyError, NoRandomness, PresharedKey, PrivateKey, PublicKey};
