@@ -8,6 +8,8 @@
 
 #[path = "cli/fake.rs"]
 mod fake;
+#[path = "cli/import.rs"]
+mod import;
 #[path = "cli/keys.rs"]
 mod keys;
 #[path = "cli/life.rs"]

@@ -4,9 +4,9 @@ use std::fs;
 
 use crate::program::{Ended, ended, program, tunctl};
 
-const VERBS: [&str; 12] = [
-    "run", "check", "demo", "bench", "genkey", "genpsk", "pubkey", "status", "peers", "fdb",
-    "routes", "drops",
+const VERBS: [&str; 13] = [
+    "run", "check", "demo", "bench", "genkey", "genpsk", "pubkey", "import", "status", "peers",
+    "fdb", "routes", "drops",
 ];
 
 #[test]

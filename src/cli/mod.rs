@@ -16,6 +16,7 @@ mod bench;
 mod check;
 mod demo;
 mod genkey;
+mod import;
 mod keys;
 mod pubkey;
 mod render;
@@ -26,6 +27,7 @@ mod usage;
 
 use self::bench::BenchArgs;
 use self::demo::DemoArgs;
+use self::import::ImportArgs;
 use self::show::{ShowArgs, Subject};
 use crate::daemon;
 
@@ -65,6 +67,9 @@ enum Verb {
     Genpsk,
     /// Print the public key of the private key on standard input
     Pubkey,
+    /// Print the configuration that a wg-quick file means
+    #[command(after_help = import::HELP)]
+    Import(ImportArgs),
     /// Show the daemon, its networks and its sockets
     #[command(after_help = keys::STATUS)]
     Status(ShowArgs),
@@ -158,6 +163,7 @@ impl Arguments {
             Verb::Genkey => genkey::private(),
             Verb::Genpsk => genkey::preshared(),
             Verb::Pubkey => pubkey::run(),
+            Verb::Import(options) => import::run(&options),
             Verb::Status(options) => show(Subject::Status, options),
             Verb::Peers(options) => show(Subject::Peers, options),
             Verb::Fdb(options) => show(Subject::Fdb, options),
