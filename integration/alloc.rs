@@ -14,7 +14,7 @@ use tunctl::device::{Device, DeviceIo, DeviceSpec, Kind, Switch};
 use tunctl::lab::Host;
 use tunctl::peer::{NetworkId, PeerId};
 use tunctl::socket::{SocketSpec, Underlay, UnderlayIo};
-use tunctl::transport::Transmit;
+use tunctl::transport::{Carrier, Transmit};
 
 use tunctl::bench::load::{Arrival, Flow, MSS, MTU, Moved, Protocol, Read, Rig, SEGMENTS};
 use tunctl::frame::Layer;
@@ -205,6 +205,7 @@ fn socket_spec(listen: &str) -> SocketSpec {
         listen: listen.parse().unwrap(),
         port: Some(4789),
         gpe_port: None,
+        wireguard: None,
         fwmark: None,
         bind_device: None,
         ttl: 64,
@@ -222,10 +223,12 @@ fn transmit(source: Piece, len: usize, count: usize, pieces: &mut Vec<Piece>) ->
     let first = pieces.len() as u32;
     pieces.extend((0..count).map(|at| source.part(at * len, len)));
     Transmit {
+        carrier: Carrier::Vxlan,
         to: SocketAddr::from(([127, 0, 0, 2], 4789)),
         from: None,
         entropy: 0,
         tos: 0,
+        room: u16::MAX,
         datagram_len: len as u16,
         count: count as u16,
         len: (count * len) as u32,

@@ -38,6 +38,17 @@ drop_reasons! {
     UnknownVni "unknown_vni" "No network of this daemon has the VNI, on this port.",
     PeerNotInNetwork "peer_not_in_network" "The peer is known, but this network is not among its networks.",
     EcnInvalid "ecn_invalid" "The outer header says congestion experienced, the inner one cannot carry it (RFC 6040).",
+    // What arrives on the underlay by WireGuard.
+    WireGuardMalformed "wireguard_malformed" "The datagram is no message of WireGuard.",
+    WireGuardMac "wireguard_mac" "The handshake is not meant for our public key (mac1).",
+    WireGuardUnderLoad "wireguard_under_load" "Too many handshakes, and this one did not prove where it comes from.",
+    WireGuardUnknownKey "wireguard_unknown_key" "The handshake is from a public key that no peer is configured with.",
+    WireGuardHandshake "wireguard_handshake" "The handshake does not verify: another key, another preshared key, or a replay.",
+    WireGuardUnknownIndex "wireguard_unknown_index" "No session has the message's receiver index (any more).",
+    WireGuardAuthentication "wireguard_authentication" "The message is not what the peer sealed.",
+    WireGuardReplayed "wireguard_replayed" "The message was received before, or is older than the last thousand.",
+    WireGuardMessageLimit "wireguard_message_limit" "The session's key has been used as often as a key may be.",
+    WireGuardContent "wireguard_content" "The message holds neither an IP packet of its length nor, where that is asked for, VXLAN between the tunnel addresses.",
     // What every packet is checked for.
     Malformed "malformed" "The headers are truncated or contradict themselves.",
     VnetHeader "vnet_header" "The device's offload header contradicts the packet.",
@@ -61,6 +72,8 @@ drop_reasons! {
     TooBig "too_big" "Larger than the path or the network carries; answered by ICMP where the packet allows it.",
     TooManySegments "too_many_segments" "The GSO packet would be cut into too many segments.",
     // Output.
+    NoEndpoint "no_endpoint" "It is not known where the peer is: it has not spoken yet.",
+    WireGuardNoSession "wireguard_no_session" "The packet waited for a session, and there was none in time or too many waited.",
     NoSourceAddress "no_source_address" "No socket of the peer's address family is open.",
     SendFailed "send_failed" "The kernel refused the datagram (see the log).",
     SendQueueFull "send_queue_full" "The socket's send queue stayed full.",

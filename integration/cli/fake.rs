@@ -185,7 +185,9 @@ fn site_b() -> Peer {
     Peer {
         name: "site-b".into(),
         transport: "vxlan".into(),
-        endpoint: "192.0.2.2:4789".parse().unwrap(),
+        public_key: None,
+        last_handshake_secs: None,
+        endpoint: Some("192.0.2.2:4789".parse().unwrap()),
         local: Some("192.0.2.1".parse().unwrap()),
         path_mtu: Some(1500),
         networks: vec!["office".into(), "routed".into()],
@@ -202,7 +204,7 @@ fn site_b() -> Peer {
 fn site_c() -> Peer {
     Peer {
         name: "site-c".into(),
-        endpoint: "[2001:db8::3]:4789".parse().unwrap(),
+        endpoint: Some("[2001:db8::3]:4789".parse().unwrap()),
         local: None,
         networks: vec!["office".into()],
         entries: 0,

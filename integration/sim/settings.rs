@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tunctl::forward::{FloodRate, Learning, Limits, Rules};
 use tunctl::frame::{Layer, Mac};
-use tunctl::node::{NetworkSettings, NodeSettings, PeerSettings};
+use tunctl::node::{Crossing, NetworkSettings, NodeSettings, PeerSettings};
 use tunctl::offload::{BigTcp, Coalesce};
 use tunctl::peer::{NetworkId, Vni};
 
@@ -88,8 +88,10 @@ fn peer(plan: &Plan, node: NodeIndex, peer: NodeIndex, path_mtu: Option<u16>) ->
     let address = plan.address(peer, node);
     PeerSettings {
         name: format!("node-{peer}"),
-        vxlan: SocketAddr::new(address, VXLAN),
-        vxlan_gpe: SocketAddr::new(address, VXLAN_GPE),
+        crossing: Crossing::Vxlan {
+            vxlan: SocketAddr::new(address, VXLAN),
+            vxlan_gpe: SocketAddr::new(address, VXLAN_GPE),
+        },
         allowed_ips: filters_ips(plan, node, peer).then(|| allowed(plan, node, peer)),
         allowed_macs: plan
             .filters_macs

@@ -194,6 +194,9 @@ pub enum SocketCarrier {
     Vxlan,
     /// `"vxlan-gpe"`: VXLAN-GPE arrives here.
     VxlanGpe,
+    /// `"wireguard"`: WireGuard arrives here, and leaves.
+    #[serde(rename = "wireguard")]
+    WireGuard,
     /// `"sending"`: datagrams leave from here, nothing is expected to arrive.
     Sending,
 }
@@ -203,10 +206,14 @@ pub enum SocketCarrier {
 pub struct Peer {
     /// The peer's name.
     pub name: String,
-    /// How it is reached: `"vxlan"`.
+    /// How it is reached: `"vxlan"` or `"wireguard"`.
     pub transport: Cow<'static, str>,
-    /// Its address and port on the underlay.
-    pub endpoint: SocketAddr,
+    /// Its public key (wireguard), base64; null for vxlan.
+    pub public_key: Option<String>,
+    /// Its address and port on the underlay; null if it is not known where it is.
+    pub endpoint: Option<SocketAddr>,
+    /// Seconds since its newest session began (wireguard); null if there was none, and for vxlan.
+    pub last_handshake_secs: Option<u64>,
     /// The address of ours that it sends to, and that our datagrams to it leave from; null until
     /// something arrived from it.
     pub local: Option<IpAddr>,

@@ -24,9 +24,11 @@ pub(super) const STATUS: &str = keys!(
 );
 
 pub(super) const PEERS: &str = keys!(
-    "[{ name, transport, endpoint, local, path_mtu, networks, entries, sent_packets, sent_bytes,"
-    "  received_packets, received_bytes, last_received_secs, drops }]"
-    "local and last_received_secs are null until something arrived."
+    "[{ name, transport, public_key, endpoint, last_handshake_secs, local, path_mtu, networks,"
+    "  entries, sent_packets, sent_bytes, received_packets, received_bytes, last_received_secs,"
+    "  drops }]"
+    "local and last_received_secs are null until something arrived; public_key and"
+    "last_handshake_secs are of wireguard peers."
 );
 
 pub(super) const FDB: &str = keys!(

@@ -84,6 +84,7 @@ fn sockets(out: &mut impl Write, sockets: &[Socket]) -> io::Result<()> {
             match socket.carrier {
                 SocketCarrier::Vxlan => "vxlan".into(),
                 SocketCarrier::VxlanGpe => "vxlan-gpe".into(),
+                SocketCarrier::WireGuard => "wireguard".into(),
                 SocketCarrier::Sending => "sending".into(),
             },
             set(&[("gso", socket.gso), ("gro", socket.gro)]),
@@ -118,7 +119,7 @@ pub(super) fn peers(out: &mut impl Write, peers: &[Peer]) -> io::Result<()> {
         table.row([
             peer.name.clone(),
             peer.transport.to_string(),
-            peer.endpoint.to_string(),
+            or_nothing(peer.endpoint),
             or_nothing(peer.local),
             peer.path_mtu.map_or_else(|| "-".to_owned(), |mtu| mtu.to_string()),
             peer.entries.to_string(),

@@ -12,12 +12,14 @@ use crate::node::{self, Forwarding};
 use crate::peer::NetworkId;
 use crate::socket::{Lane, Underlay};
 use crate::transport::Carrier;
+use crate::transport::wireguard::WireGuard;
 
 /// What is known.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'a> {
     pub(super) core: &'a Core,
     pub(super) underlay: &'a Underlay,
+    pub(super) wireguard: Option<&'a WireGuard>,
     /// The system calls of all workers.
     pub(super) calls: report::Worker,
 }
@@ -94,6 +96,7 @@ fn socket(status: crate::socket::SocketStatus) -> report::Socket {
         carrier: match status.lane {
             Lane::Listen(Carrier::Vxlan) => report::SocketCarrier::Vxlan,
             Lane::Listen(Carrier::VxlanGpe) => report::SocketCarrier::VxlanGpe,
+            Lane::Listen(Carrier::WireGuard) => report::SocketCarrier::WireGuard,
             Lane::Send => report::SocketCarrier::Sending,
         },
         gso: status.gso,
@@ -106,9 +109,14 @@ fn socket(status: crate::socket::SocketStatus) -> report::Socket {
 
 fn peers(known: Known<'_>, now: Instant) -> Vec<report::Peer> {
     let node = &known.core.node;
+    let sealed = |id| known.wireguard.and_then(|engine| engine.status(id));
     let report = |(id, peer): (_, &node::Peer)| report::Peer {
         name: peer.name.clone(),
-        transport: "vxlan".into(),
+        transport: sealed(id).map_or("vxlan", |_| "wireguard").into(),
+        public_key: sealed(id).map(|status| status.key.to_string()),
+        last_handshake_secs: sealed(id)
+            .and_then(|status| status.established)
+            .map(|at| now.saturating_duration_since(at).as_secs()),
         endpoint: peer.endpoint(layer_of(known, peer)),
         local: peer.local,
         path_mtu: peer.path_mtu.map(u32::from),

@@ -6,7 +6,6 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -19,6 +18,8 @@ use tracing::warn;
 use super::Teardown;
 use super::big_tcp::Policy;
 use super::cleaner::Cleaner;
+use super::crossing::{self, Way, Ways};
+use crate::config::key_file::KeyFileError;
 use crate::config::{self, Config, DeviceKind};
 use crate::device::setup::{self, Setup, SetupError};
 use crate::device::{self, Device, DeviceError, DeviceOffloads, DeviceSpec, Kind};
@@ -31,10 +32,7 @@ use crate::socket::{SocketError, SocketSpec, Underlay};
 use crate::sys::Switch;
 use crate::sys::link;
 use crate::sys::poll::Wake;
-use crate::transport::overhead;
-
-/// The path MTU that is assumed where the kernel has no route yet.
-const ETHERNET_MTU: u16 = 1500;
+use crate::transport::wireguard::WireGuard;
 
 /// The most workers that nobody asked for. On two processors two move up to a sixth more than one,
 /// of many flows, and no less of one.
@@ -74,12 +72,9 @@ pub enum StartError {
         /// The smallest path MTU of its peers.
         path_mtu: u16,
     },
-    /// What the configuration may say and the daemon cannot do yet.
-    #[error("peer {peer}: transport = \"wireguard\" is not there yet")]
-    NotYet {
-        /// The peer's name.
-        peer: String,
-    },
+    /// A key file.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
     /// The kernel does not have what is switched on.
     #[error(
         "offload.device_big_tcp = \"on\": the kernel is {release:?}; expected Linux 6.3 or newer"
@@ -104,6 +99,8 @@ pub struct Build {
     pub(super) ports: Vec<Port>,
     /// What each worker has for itself; at least one.
     pub(super) ends: Vec<Ends>,
+    /// Sessions with WireGuard peers, where there are any.
+    pub(super) wireguard: Option<Arc<WireGuard>>,
     pub(super) busy_poll: Duration,
     teardown: Teardown,
 }
@@ -150,25 +147,26 @@ impl Build {
 pub fn build(config: &Config, mut cleaner: Cleaner) -> Result<Build, StartError> {
     let workers = workers(config);
     let underlay = Underlay::open(&socket_spec(config, workers))?;
-    let paths = Paths::look_up(config, &underlay)?;
+    let ways = Ways::look_up(config, &underlay);
+    let wireguard = crossing::engine(config, &ways)?;
     let netlink = Netlink::connect()?;
     let mut ports = Vec::new();
     let mut devices = Vec::new();
     let mut networks = Vec::new();
     for (index, network) in config.networks.iter().enumerate() {
         let id = NetworkId(index as u16);
-        let mtu = paths.network_mtu(config, id)?;
-        let (device, port) = open_port(config, id, mtu, workers > 1, &netlink, &mut cleaner)?;
+        let mtu = ways.network_mtu(config, id)?;
+        let (device, port) = open_port(config, id, &ways, workers > 1, &netlink, &mut cleaner)?;
         networks.push(network_settings(config, network, mtu, &port));
         ports.push(port);
         devices.push(device);
     }
     let node = NodeSettings {
         networks,
-        peers: peer_settings(config, &paths),
+        peers: peer_settings(config, &ways),
         copy_dscp: config.underlay.copy_dscp,
         lanes: source_ports(config).into(),
-        own_endpoints: own_endpoints(config),
+        own_endpoints: crossing::own_endpoints(config),
         hash_seed: RandomState::new().build_hasher().finish(),
     };
     let mut teardown = Teardown::default();
@@ -177,7 +175,7 @@ pub fn build(config: &Config, mut cleaner: Cleaner) -> Result<Build, StartError>
         Ok::<_, StartError>(())
     });
     let ends = open_ends(workers, devices, underlay)?;
-    Ok(Build { node, ports, ends, busy_poll: config.busy_poll, teardown })
+    Ok(Build { node, ports, ends, wireguard, busy_poll: config.busy_poll, teardown })
 }
 
 /// What is configured, or what is best: a device that is there already has one queue as a rule.
@@ -219,7 +217,8 @@ fn socket_spec(config: &Config, workers: u8) -> SocketSpec {
     let (underlay, offload, vxlan) = (&config.underlay, &config.offload, config.vxlan.as_ref());
     let has = |kind| config.networks.iter().any(|network| network.device == kind);
     SocketSpec {
-        listen: vxlan.map_or(config::defaults::LISTEN, |vxlan| vxlan.listen),
+        listen: crossing::listen(config),
+        wireguard: config.wireguard.as_ref().map(|wireguard| wireguard.listen),
         port: vxlan.filter(|_| has(DeviceKind::Tap)).map(|vxlan| vxlan.port),
         gpe_port: vxlan.filter(|_| has(DeviceKind::Tun)).map(|vxlan| vxlan.gpe_port),
         fwmark: underlay.fwmark,
@@ -250,46 +249,6 @@ fn switch(switch: config::Switch) -> Switch {
     }
 }
 
-/// Where each peer is and the path MTU to it, in the order of the configuration.
-struct Paths(Vec<(config::Endpoint, Option<u16>)>);
-
-impl Paths {
-    fn look_up(config: &Config, underlay: &Underlay) -> Result<Self, StartError> {
-        let path = |peer: &config::Peer| {
-            let Some(endpoint) = peer.vxlan() else {
-                return Err(StartError::NotYet { peer: peer.name.clone() });
-            };
-            let to = SocketAddr::new(endpoint.address, config::defaults::VXLAN_PORT);
-            let mtu = underlay.path_mtu(to, None);
-            Ok((endpoint, mtu.map(|mtu| u16::try_from(mtu).unwrap_or(u16::MAX))))
-        };
-        config.peers.iter().map(path).collect::<Result<_, _>>().map(Self)
-    }
-
-    /// What is configured, or what every path of the network takes.
-    fn network_mtu(&self, config: &Config, id: NetworkId) -> Result<u16, StartError> {
-        let network = config.network(id);
-        if let Some(mtu) = network.mtu {
-            return Ok(mtu);
-        }
-        let is_frame = network.device == DeviceKind::Tap;
-        let members = config.peers.iter().zip(&self.0).filter(|(p, _)| p.networks.contains(&id));
-        let fits = members.map(|(_, (endpoint, path))| {
-            let path = path.unwrap_or(ETHERNET_MTU);
-            (overhead::network_mtu(endpoint.address, path, is_frame), path)
-        });
-        let listen = config.vxlan.as_ref().map_or(config::defaults::LISTEN, |v| v.listen);
-        let alone = (overhead::network_mtu(listen, ETHERNET_MTU, is_frame), ETHERNET_MTU);
-        let (mtu, path_mtu) = fits.min().unwrap_or(alone);
-        let has_ipv6 = network.addresses.iter().any(|net| net.addr().is_ipv6());
-        let least = if has_ipv6 { 1280 } else { 576 };
-        if mtu < least {
-            return Err(StartError::Mtu { network: network.name.clone(), path_mtu });
-        }
-        Ok(mtu)
-    }
-}
-
 /// Netlink on a runtime of its own: only the start and the stop use it.
 struct Netlink {
     runtime: Runtime,
@@ -314,12 +273,13 @@ impl Netlink {
 fn open_port(
     config: &Config,
     id: NetworkId,
-    mtu: u16,
+    ways: &Ways,
     is_multi_queue: bool,
     netlink: &Netlink,
     cleaner: &mut Cleaner,
 ) -> Result<(Device, Port), StartError> {
     let network = config.network(id);
+    let mtu = ways.network_mtu(config, id)?;
     let name = || network.name.clone();
     let kind = match network.device {
         DeviceKind::Tun => Kind::Tun,
@@ -337,7 +297,7 @@ fn open_port(
         // A bridged TAP takes the bridge's MTU: a smaller one would pull the bridge down.
         mtu: network.bridge.is_none().then_some(mtu.into()),
         txqueuelen: Some(network.txqueuelen),
-        gso_max_segments: is_for_host.then(|| overhead::run_segments(mtu, kind == Kind::Tap)),
+        gso_max_segments: is_for_host.then(|| ways.run_segments(config, id, mtu)),
         addresses: &network.addresses,
         bridge: network.bridge.as_deref(),
         routes: &routes,
@@ -447,34 +407,14 @@ fn network_settings(
     }
 }
 
-fn peer_settings(config: &Config, paths: &Paths) -> Vec<PeerSettings> {
-    let port_of = |device| match (device, config.vxlan.as_ref()) {
-        (DeviceKind::Tap, vxlan) => vxlan.map_or(config::defaults::VXLAN_PORT, |v| v.port),
-        (DeviceKind::Tun, vxlan) => vxlan.map_or(config::defaults::VXLAN_GPE_PORT, |v| v.gpe_port),
+fn peer_settings(config: &Config, ways: &Ways) -> Vec<PeerSettings> {
+    let peer = |(peer, way): (&config::Peer, &Way)| PeerSettings {
+        name: peer.name.clone(),
+        crossing: way.crossing,
+        networks: peer.networks.clone(),
+        allowed_ips: (!peer.allowed_ips.is_empty()).then(|| peer.allowed_ips.clone()),
+        allowed_macs: (!peer.allowed_macs.is_empty()).then(|| peer.allowed_macs.clone()),
+        path_mtu: way.path_mtu,
     };
-    let peer = |(peer, (to, path)): (&config::Peer, &(config::Endpoint, Option<u16>))| {
-        let endpoint = |device| SocketAddr::new(to.address, to.port.unwrap_or(port_of(device)));
-        PeerSettings {
-            name: peer.name.clone(),
-            vxlan: endpoint(DeviceKind::Tap),
-            vxlan_gpe: endpoint(DeviceKind::Tun),
-            networks: peer.networks.clone(),
-            allowed_ips: (!peer.allowed_ips.is_empty()).then(|| peer.allowed_ips.clone()),
-            allowed_macs: (!peer.allowed_macs.is_empty()).then(|| peer.allowed_macs.clone()),
-            path_mtu: *path,
-        }
-    };
-    config.peers.iter().zip(&paths.0).map(peer).collect()
-}
-
-/// Where we listen; the node must never carry what is addressed to it.
-fn own_endpoints(config: &Config) -> Vec<SocketAddr> {
-    let Some(vxlan) = &config.vxlan else { return Vec::new() };
-    let both: &[IpAddr] = if vxlan.listen.is_unspecified() && vxlan.listen.is_ipv6() {
-        &[vxlan.listen, IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)]
-    } else {
-        &[vxlan.listen]
-    };
-    let ports = [vxlan.port, vxlan.gpe_port];
-    both.iter().flat_map(|ip| ports.map(|port| SocketAddr::new(*ip, port))).collect()
+    config.peers.iter().zip(ways.iter()).map(peer).collect()
 }

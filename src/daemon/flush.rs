@@ -14,7 +14,7 @@ use crate::drops::DropReason;
 use crate::node::Output;
 use crate::offload::DeviceWrite;
 use crate::socket::{SendError, SendFault, UnderlayIo};
-use crate::transport::{Transmit, overhead};
+use crate::transport::{Carrier, Transmit, overhead};
 
 impl Worker {
     /// Writes and sends everything, then forgets it together with the batch's headers.
@@ -53,12 +53,29 @@ impl Worker {
     }
 
     fn send(&mut self, now: Instant, transmit: &Transmit, pieces: &[Piece]) {
-        let result = self.underlay.send(transmit, pieces, &self.memory);
-        let Err(SendError { fault, sent }) = result else { return };
+        let Err((SendError { fault, sent }, refused)) = self.put(now, transmit, pieces) else {
+            return;
+        };
         // cold: a path that shrank, a full queue, an address or a route that is gone.
         match fault {
-            SendFault::TooBig => self.resend(now, transmit, sent, pieces),
+            SendFault::TooBig => self.resend(now, transmit, &refused, sent, pieces),
             fault => self.give_up(now, transmit, sent, fault),
+        }
+    }
+
+    /// Sends a transmit, sealed if need be. Fails with what the kernel was given.
+    fn put(
+        &mut self,
+        now: Instant,
+        transmit: &Transmit,
+        pieces: &[Piece],
+    ) -> Result<(), (SendError, Transmit)> {
+        match transmit.carrier {
+            Carrier::WireGuard => self.send_sealed(now, transmit, pieces),
+            Carrier::Vxlan | Carrier::VxlanGpe => {
+                let sent = self.underlay.send(transmit, pieces, &self.memory);
+                sent.map_err(|error| (error, transmit.clone()))
+            }
         }
     }
 
@@ -87,11 +104,18 @@ impl Worker {
     }
 
     /// The path takes less than was known: asks the kernel how much, cuts what is unsent again.
-    fn resend(&mut self, now: Instant, transmit: &Transmit, sent: u16, pieces: &[Piece]) {
+    fn resend(
+        &mut self,
+        now: Instant,
+        transmit: &Transmit,
+        refused: &Transmit,
+        sent: u16,
+        pieces: &[Piece],
+    ) {
         // Where flows take different paths, the kernel may know a larger one than the flow's.
-        let refused = u32::from(transmit.datagram_len);
-        let smaller = overhead::smaller_path_mtu(transmit.to.ip(), refused);
-        let found = self.underlay.path_mtu(transmit.to, transmit.from);
+        let Transmit { to, from, datagram_len, .. } = *refused;
+        let smaller = overhead::smaller_path_mtu(to.ip(), datagram_len.into());
+        let found = self.underlay.path_mtu(to, from);
         let mtu = found.map_or(smaller, |mtu| smaller.min(u16::try_from(mtu).unwrap_or(u16::MAX)));
         self.shared.core().node.handle_path_mtu(transmit.peer, mtu);
         let own = &pieces[transmit.pieces.start as usize..transmit.pieces.end as usize];
@@ -112,8 +136,7 @@ impl Worker {
             self.write(now, write, &again.pieces);
         }
         for transmit in &again.transmits {
-            let result = self.underlay.send(transmit, &again.pieces, &self.memory);
-            if let Err(SendError { fault, sent }) = result {
+            if let Err((SendError { fault, sent }, _)) = self.put(now, transmit, &again.pieces) {
                 self.give_up(now, transmit, sent, fault);
             }
         }

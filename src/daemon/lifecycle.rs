@@ -101,6 +101,7 @@ pub fn socket_path(name: &str) -> PathBuf {
 ///
 /// See [`RunError`]. What was set up has been undone, whether it is an error or not.
 pub fn run(config_file: &Path, socket: Option<&Path>) -> Result<(), RunError> {
+    // The keys are judged here and forgotten: what is forked next would have them for ever.
     let (config, _) = config::load_with_keys(config_file)?;
     log::init()?;
     let cleaner = at("start the clean-up process", Cleaner::start(&config))?;

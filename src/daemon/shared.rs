@@ -16,6 +16,7 @@ use crate::drops::DropReason;
 use crate::node::Node;
 use crate::offload::{BigTcp, DeviceWrite};
 use crate::sys::poll::Wake;
+use crate::transport::wireguard::WireGuard;
 
 /// The state of all workers.
 pub(super) struct Shared {
@@ -23,6 +24,8 @@ pub(super) struct Shared {
     stop: AtomicBool,
     /// What ends the waiting of each worker.
     wakes: Vec<Arc<Wake>>,
+    /// Sessions with WireGuard peers, where there are any; each peer has a lock of its own.
+    pub(super) wireguard: Option<Arc<WireGuard>>,
     /// The system calls of each worker, as it said last.
     calls: Vec<Mutex<report::Worker>>,
 }
@@ -58,10 +61,15 @@ impl Core {
 }
 
 impl Shared {
-    pub(super) fn new(node: Node, ports: Vec<Port>, wakes: Vec<Arc<Wake>>) -> Self {
+    pub(super) fn new(
+        node: Node,
+        ports: Vec<Port>,
+        wakes: Vec<Arc<Wake>>,
+        wireguard: Option<Arc<WireGuard>>,
+    ) -> Self {
         let calls = wakes.iter().map(|_| Mutex::default()).collect();
         let core = Mutex::new(Core { node, ports });
-        Self { core, stop: AtomicBool::new(false), wakes, calls }
+        Self { core, stop: AtomicBool::new(false), wakes, wireguard, calls }
     }
 
     /// Waits for the lock. A worker that panicked with it ends the daemon; until then what it left

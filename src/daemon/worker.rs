@@ -18,6 +18,7 @@ use tracing::warn;
 use super::LogLimit;
 use super::answer::{self, Known};
 use super::build::{Build, Ends};
+use super::sealing::Sealing;
 use super::shared::Shared;
 use super::waiting::Waiting;
 use crate::api::query::QueryReceiver;
@@ -31,7 +32,7 @@ use crate::offload::VnetHeader;
 use crate::peer::NetworkId;
 use crate::socket::{Underlay, UnderlayIo};
 use crate::sys::poll::{Poller, Wake};
-use crate::transport::Received;
+use crate::transport::{Carrier, Received};
 
 /// Packets of one device, or receive calls of one socket, in a batch: enough to fill the sends,
 /// few enough that the other sources wait less than a millisecond.
@@ -120,7 +121,9 @@ pub(super) struct Worker {
     pub(super) underlay: Underlay,
     pub(super) memory: Memory,
     pub(super) out: Output,
-    received: Vec<Received>,
+    pub(super) received: Vec<Received>,
+    /// Only where there are WireGuard peers; absent while it is at work.
+    pub(super) sealing: Option<Box<Sealing>>,
     /// Only the first worker has them, and what is done at times.
     queries: Option<QueryReceiver>,
     wake: Arc<Wake>,
@@ -130,7 +133,7 @@ pub(super) struct Worker {
     /// The device that is looked at next.
     pub(super) next_port: usize,
     /// Bytes read since the worker last waited.
-    moved: usize,
+    pub(super) moved: usize,
     pub(super) log: LogLimit<Fault>,
     /// System calls so far; what the sockets count is added when they are told.
     pub(super) calls: report::Worker,
@@ -144,9 +147,9 @@ impl Worker {
     /// Fails if a poller cannot be made or a thread not started; then none runs.
     pub(super) fn spawn(build: Build, queries: QueryReceiver) -> Result<WorkerHandle, WorkerError> {
         let now = Instant::now();
-        let Build { node, ports, ends, busy_poll, .. } = build;
+        let Build { node, ports, ends, busy_poll, wireguard, .. } = build;
         let wakes = ends.iter().map(|ends| Arc::clone(&ends.wake)).collect();
-        let shared = Arc::new(Shared::new(Node::new(node, now), ports, wakes));
+        let shared = Arc::new(Shared::new(Node::new(node, now), ports, wakes, wireguard));
         let mut handle = WorkerHandle { threads: Vec::new(), shared };
         let mut queries = Some(queries);
         for (index, ends) in ends.into_iter().enumerate() {
@@ -173,6 +176,7 @@ impl Worker {
     ) -> io::Result<JoinHandle<Result<(), WorkerError>>> {
         let waiting = Waiting::new(watch(&ends)?, busy_poll);
         let Ends { devices, underlay, wake } = ends;
+        let engine = shared.wireguard.as_ref().map(Arc::clone);
         let worker = Self {
             index,
             shared,
@@ -181,6 +185,7 @@ impl Worker {
             memory: Memory::new(SLOTS),
             out: Output::default(),
             received: Vec::with_capacity(BATCH),
+            sealing: engine.map(|engine| Box::new(Sealing::new(engine))),
             queries,
             wake,
             next_tick: now + Node::TICK,
@@ -199,6 +204,9 @@ impl Worker {
     }
 
     fn run(mut self, mut waiting: Waiting) -> Result<(), WorkerError> {
+        if self.index == 0 {
+            self.start_sealing(Instant::now());
+        }
         while !self.shared.is_stopping() {
             let moved = mem::take(&mut self.moved);
             let now = waiting.wait(self.next_tick, moved).map_err(WorkerError::Poll)?;
@@ -228,7 +236,8 @@ impl Worker {
         if let Some(question) = self.queries.as_mut().and_then(QueryReceiver::try_next) {
             let calls = self.shared.calls();
             let core = self.shared.core();
-            let known = Known { core: &core, underlay: &self.underlay, calls };
+            let wireguard = self.shared.wireguard.as_deref();
+            let known = Known { core: &core, underlay: &self.underlay, wireguard, calls };
             let answer = answer::answer(known, question.query(), now);
             drop(core);
             question.answer(answer);
@@ -250,6 +259,7 @@ impl Worker {
             return;
         }
         self.shared.core().node.handle_tick(now);
+        self.tick_sealing(now);
         self.check_paths();
         self.follow_forwarding();
     }
@@ -273,7 +283,7 @@ impl Worker {
         let is_end = peers.len() < PATHS_PER_TICK;
         self.next_path = if is_end { 0 } else { self.next_path + PATHS_PER_TICK };
         for (id, to, from) in peers {
-            if let Some(mtu) = self.underlay.path_mtu(to, from) {
+            if let Some(mtu) = to.and_then(|to| self.underlay.path_mtu(to, from)) {
                 let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
                 self.shared.core().node.handle_path_mtu(id, mtu);
             }
@@ -332,6 +342,10 @@ impl Worker {
         match self.received.is_empty() {
             true => self.calls.would_block += 1,
             false => self.calls.receives += 1,
+        }
+        if self.received.first().is_some_and(|first| first.carrier == Carrier::WireGuard) {
+            self.handle_messages(now);
+            return;
         }
         let mut done = 0;
         while done < self.received.len() {

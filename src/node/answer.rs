@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::carry::Load;
+use super::carry::{Load, put_in_front};
 use super::{Node, Output};
 use crate::buffer::{Memory, Piece};
 use crate::drops::DropReason;
@@ -11,6 +11,7 @@ use crate::forward::Ingress;
 use crate::frame::{Headers, icmp, ipv4, vxlan};
 use crate::offload::{Cut, DeviceWrite, VnetHeader};
 use crate::peer::PeerId;
+use crate::transport::outer::Outer;
 
 impl Node {
     /// Deals with a load that does not fit into `max_packet` bytes on the way to a peer.
@@ -45,7 +46,8 @@ impl Node {
         out: &mut Output,
     ) -> bool {
         let Some(network) = self.networks.at(load.network) else { return false };
-        let vxlan = network.vxlan_header(&load.headers);
+        let Some(peer) = self.peers.live(to) else { return false };
+        let outer = network.outer(peer, &load.headers, self.outer_tos(&load.headers));
         let Some(way) = self.way(load, to) else { return false };
         let (bytes, headers) = (memory.bytes_mut(load.packet), &load.headers);
         let Some(plan) = ipv4::Fragments::plan(bytes, headers, max_packet) else { return false };
@@ -54,15 +56,15 @@ impl Node {
         let Some(whole) = whole.ok().filter(|whole| whole.header_len() == 0) else { return false };
         whole.finish_in_place(bytes);
         load.vnet = VnetHeader::default();
-        let head_len = vxlan.len() + plan.header_len();
+        let head_len = outer.len() + plan.header_len();
         if memory.header_room() < head_len * plan.count() {
             return false;
         }
         for index in 0..plan.count() {
             let Some(head) = memory.take_header(head_len) else { return false };
             let (bytes, original) = memory.header_and_source(head, load.packet);
-            bytes[..vxlan.len()].copy_from_slice(&vxlan);
-            let payload = plan.fragment(index, original, &mut bytes[vxlan.len()..]);
+            let payload = plan.fragment(index, original, &mut bytes[outer.len()..]);
+            outer.write(bytes, &original[payload.clone()]);
             out.send(&way, head, load.packet.part(payload.start, payload.len()));
         }
         if let Some(peer) = self.peers.live_mut(to) {
@@ -124,9 +126,14 @@ impl Node {
     ) {
         let Some(network) = self.networks.at(load.network) else { return };
         let Ok(headers) = Headers::parse(memory.bytes(answer), network.layer) else { return };
-        let vxlan = network.vxlan_header(&headers);
-        let head = answer.extend_front(vxlan.len()).part(0, vxlan.len());
-        memory.bytes_mut(head).copy_from_slice(&vxlan);
+        let Some(to) = self.peers.live(peer) else { return };
+        let outer = network.outer(to, &headers, self.outer_tos(&headers));
+        let head = match outer.fits_in_place() {
+            true => put_in_front(&outer, answer, memory),
+            // Both lie in the header area, which one cannot be built from the other in.
+            false => put_copied(&outer, answer, memory),
+        };
+        let Some(head) = head else { return };
         let load = Load {
             network: load.network,
             packet: answer,
@@ -140,4 +147,12 @@ impl Node {
             peer.sent.count(1, answer.len as usize);
         }
     }
+}
+
+/// Writes the outer headers of a packet that lies in the header area itself.
+fn put_copied(outer: &Outer, packet: Piece, memory: &mut Memory) -> Option<Piece> {
+    let head = memory.take_header(outer.len())?;
+    let body = memory.bytes(packet).to_vec();
+    outer.write(memory.bytes_mut(head), &body);
+    Some(head)
 }

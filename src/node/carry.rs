@@ -1,7 +1,7 @@
 //! Cut, encapsulate and queue: the half of the way that leads to the underlay. Packets from our
 //! own device come through here, and those that this node relays from peer to peer.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Instant;
 
 use super::output::Way;
@@ -10,9 +10,14 @@ use crate::buffer::{Memory, Piece};
 use crate::drops::DropReason;
 use crate::forward::{Ingress, Verdict};
 use crate::frame::checksum::{self, Check};
-use crate::frame::{Headers, L4, ecn, tcp, vxlan};
+use crate::frame::{Headers, L4, ecn, tcp};
 use crate::offload::{Cut, CutError, Gso, VnetHeader};
 use crate::peer::{NetworkId, PeerId};
+use crate::transport::Carrier;
+use crate::transport::outer::Outer;
+
+/// Stands where WireGuard puts the peer's endpoint.
+const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
 /// A packet on its way to the underlay. In front of it are 8 bytes that may be overwritten.
 pub(super) struct Load {
@@ -85,7 +90,7 @@ impl Node {
         now: Instant,
         load: &mut Load,
         peer: PeerId,
-        cut_for: &mut Option<usize>,
+        cut_for: &mut Option<(usize, Outer)>,
         memory: &mut Memory,
         out: &mut Output,
     ) {
@@ -100,7 +105,7 @@ impl Node {
         now: Instant,
         load: &mut Load,
         to: PeerId,
-        cut_for: &mut Option<usize>,
+        cut_for: &mut Option<(usize, Outer)>,
         memory: &mut Memory,
         out: &mut Output,
     ) -> Result<(), DropReason> {
@@ -111,11 +116,12 @@ impl Node {
             let needs_checksum = load.vnet.needs_checksum();
             clamp_mss(load.packet, &load.headers, max_packet, needs_checksum, memory);
         }
-        // The segments are the same for every peer with the same limit.
-        if *cut_for != Some(max_packet) {
+        // The segments are the same for every peer with the same limit and the same headers.
+        let outer = network.outer(peer, &load.headers, self.outer_tos(&load.headers));
+        if *cut_for != Some((max_packet, outer)) {
             *cut_for = None;
-            match cut(network, load, max_packet, memory, &mut self.segments) {
-                Ok(()) => *cut_for = Some(max_packet),
+            match cut(&outer, load, max_packet, memory, &mut self.segments) {
+                Ok(()) => *cut_for = Some((max_packet, outer)),
                 Err(CutError::TooBig) => {
                     return self.too_big(now, load, to, max_packet, memory, out);
                 }
@@ -132,17 +138,29 @@ impl Node {
         Ok(())
     }
 
+    /// The outer traffic class for a packet.
+    pub(super) fn outer_tos(&self, headers: &Headers) -> u8 {
+        ecn::encapsulate(headers.tos(), self.copy_dscp)
+    }
+
     /// The outer header's fields for a load to a peer.
     pub(super) fn way(&self, load: &Load, to: PeerId) -> Option<Way> {
         let network = self.networks.at(load.network)?;
         let peer = self.peers.live(to)?;
         let flow = load.headers.flow_hash();
+        let carrier = peer.carrier(network.layer);
+        let (entropy, room) = match carrier {
+            Carrier::Vxlan | Carrier::VxlanGpe => (network.lanes.of(flow), u16::MAX),
+            Carrier::WireGuard => (0, peer.sealed_max()),
+        };
         Some(Way {
-            to: peer.endpoint(network.layer),
+            carrier,
+            to: peer.endpoint(network.layer).unwrap_or(NOWHERE),
             from: peer.local,
-            entropy: network.lanes.of(flow),
+            entropy,
+            room,
             flow,
-            tos: ecn::encapsulate(load.headers.tos(), self.copy_dscp),
+            tos: self.outer_tos(&load.headers),
             peer: to,
             network: load.network,
             relayed_from: match load.ingress {
@@ -155,40 +173,55 @@ impl Node {
 
 /// The largest frame or packet that the network allows and the path takes.
 pub(super) fn max_packet(network: &Network, peer: &Peer, headers: &Headers) -> usize {
-    (usize::from(headers.l3_start) + usize::from(network.mtu)).min(peer.inner_max())
+    (usize::from(headers.l3_start) + usize::from(network.mtu)).min(peer.inner_max(network.layer))
 }
 
-/// Cuts the load into segments, each with its VXLAN header in front.
+/// Cuts the load into segments, each with its outer headers in front.
 fn cut(
-    network: &Network,
+    outer: &Outer,
     load: &mut Load,
     max_packet: usize,
     memory: &mut Memory,
     segments: &mut Vec<(Piece, Piece)>,
 ) -> Result<(), CutError> {
-    let vxlan = network.vxlan_header(&load.headers);
     let plan = Cut::plan(memory.bytes(load.packet), &load.headers, load.vnet, max_packet)?;
     segments.clear();
     if plan.header_len() == 0 {
         plan.finish_in_place(memory.bytes_mut(load.packet));
         load.vnet = VnetHeader::default();
-        let head = load.packet.extend_front(vxlan.len()).part(0, vxlan.len());
-        memory.bytes_mut(head).copy_from_slice(&vxlan);
+        let head = put_in_front(outer, load.packet, memory).ok_or(CutError::TooManySegments)?;
         segments.push((head, load.packet));
         return Ok(());
     }
-    let head_len = vxlan::HEADER_LEN + plan.header_len();
+    let head_len = outer.len() + plan.header_len();
     if memory.header_room() < head_len * plan.count() {
         return Err(CutError::TooManySegments);
     }
     for index in 0..plan.count() {
         let head = memory.take_header(head_len).ok_or(CutError::TooManySegments)?;
         let (bytes, original) = memory.header_and_source(head, load.packet);
-        bytes[..vxlan::HEADER_LEN].copy_from_slice(&vxlan);
-        let payload = plan.segment(index, original, &mut bytes[vxlan::HEADER_LEN..]);
+        let payload = plan.segment(index, original, &mut bytes[outer.len()..]);
+        outer.write(bytes, &original[payload.clone()]);
         segments.push((head, load.packet.part(payload.start, payload.len())));
     }
     Ok(())
+}
+
+/// Writes the outer headers of a packet that stays as it is: right in front of it, or where there
+/// is room for them.
+pub(super) fn put_in_front(outer: &Outer, packet: Piece, memory: &mut Memory) -> Option<Piece> {
+    if outer.is_empty() {
+        return Some(packet.part(0, 0));
+    }
+    if outer.fits_in_place() {
+        let head = packet.extend_front(outer.len()).part(0, outer.len());
+        outer.write(memory.bytes_mut(head), &[]);
+        return Some(head);
+    }
+    let head = memory.take_header(outer.len())?;
+    let (head_bytes, body) = memory.header_and_source(head, packet);
+    outer.write(head_bytes, body);
+    Some(head)
 }
 
 /// Lowers the MSS option of a SYN to what fits (RFC 6691: without IP and TCP options).

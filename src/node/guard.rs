@@ -6,8 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 use foldhash::quality::RandomState;
 use hashbrown::HashSet;
 
-use super::NodeSettings;
+use super::{Crossing, NodeSettings};
 use crate::frame::{Headers, L4};
+
+/// The most endpoints and ports that are kept; peers behind NAT have one of each.
+const ENDPOINTS_MAX: usize = 1 << 17;
+const PORTS_MAX: usize = 1 << 16;
 
 /// The endpoints of this node and of its peers.
 pub(super) struct OwnEndpoints {
@@ -19,21 +23,29 @@ pub(super) struct OwnEndpoints {
 
 impl OwnEndpoints {
     pub(super) fn new(settings: &NodeSettings) -> Self {
-        let peers = settings.peers.iter().flat_map(|peer| [peer.vxlan, peer.vxlan_gpe]);
-        let all = settings.own_endpoints.iter().copied().chain(peers).map(canonical);
+        let peers = settings.peers.iter().flat_map(|peer| match peer.crossing {
+            Crossing::Vxlan { vxlan, vxlan_gpe } => [Some(vxlan), Some(vxlan_gpe)],
+            Crossing::WireGuard { endpoint, .. } => [endpoint, None],
+        });
+        let all = settings.own_endpoints.iter().copied().chain(peers.flatten());
         let mut own =
             Self { exact: HashSet::default(), ports: Vec::new(), wildcard_ports: Vec::new() };
-        for endpoint in all {
-            if endpoint.ip().is_unspecified() {
-                own.wildcard_ports.push(endpoint.port());
-            } else {
-                own.exact.insert(endpoint);
-            }
-            if !own.ports.contains(&endpoint.port()) {
-                own.ports.push(endpoint.port());
-            }
-        }
+        all.for_each(|endpoint| own.add(endpoint));
         own
+    }
+
+    /// Adds an endpoint; one of a peer that moved stays. Peers that make up ports are not
+    /// followed for ever.
+    pub(super) fn add(&mut self, endpoint: SocketAddr) {
+        let endpoint = canonical(endpoint);
+        if endpoint.ip().is_unspecified() {
+            self.wildcard_ports.push(endpoint.port());
+        } else if self.exact.len() < ENDPOINTS_MAX {
+            self.exact.insert(endpoint);
+        }
+        if !self.ports.contains(&endpoint.port()) && self.ports.len() < PORTS_MAX {
+            self.ports.push(endpoint.port());
+        }
     }
 
     /// Whether a packet is addressed to the tunnel itself. `local` is an address known to be ours.

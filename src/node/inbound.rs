@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use super::carry::Load;
 use super::deliver::Delivery;
-use super::{Node, Output};
+use super::{Network, Node, Output};
 use crate::buffer::{Memory, Piece};
 use crate::drops::DropReason;
 use crate::forward::{Ingress, Verdict};
@@ -31,18 +31,58 @@ use crate::peer::{NetworkId, PeerId, Vni};
 use crate::transport::{Carrier, Received};
 
 /// What all datagrams of one receive buffer have in common.
-struct Run {
-    peer: PeerId,
-    network: NetworkId,
+pub(super) struct Run {
+    pub(super) peer: PeerId,
+    pub(super) network: NetworkId,
     layer: Layer,
-    tos: u8,
+    pub(super) tos: u8,
     local: Option<IpAddr>,
+    /// Whether a VXLAN header stands in front of each packet.
+    has_vxlan: bool,
     /// The last packet whose source was checked and learned.
     learned: Option<Headers>,
-    /// The last packet went to the device and nowhere else, after these bytes.
+    /// The last packet went to the device and nowhere else, after these bytes (zeros for none).
     outer: Option<[u8; vxlan::HEADER_LEN]>,
     /// Wire packets that the packet in hand stands for, for the counters.
-    packets: u64,
+    pub(super) packets: u64,
+}
+
+impl Run {
+    /// Begins one.
+    pub(super) fn new(
+        peer: PeerId,
+        network: &Network,
+        tos: u8,
+        local: Option<IpAddr>,
+        has_vxlan: bool,
+    ) -> Self {
+        Self {
+            peer,
+            network: network.id,
+            layer: network.layer,
+            tos,
+            local: local.filter(|local| !local.is_multicast()),
+            has_vxlan,
+            learned: None,
+            outer: None,
+            packets: 1,
+        }
+    }
+
+    /// Turns to the next datagram.
+    pub(super) fn begin(&mut self) {
+        self.packets = 1;
+        self.outer = None;
+    }
+
+    /// What stands in front of a packet, to know the next of its kind by.
+    fn outer_of(&self, packet: Piece, memory: &Memory) -> Option<[u8; vxlan::HEADER_LEN]> {
+        if !self.has_vxlan {
+            return Some([0; vxlan::HEADER_LEN]);
+        }
+        let outer = packet.extend_front(vxlan::HEADER_LEN);
+        memory.bytes(outer).first_chunk().copied()
+    }
 }
 
 impl Node {
@@ -89,11 +129,8 @@ impl Node {
             return Err(Refusal { reason, network: Some(id), peer: Some(peer) });
         }
         // 3. What is this buffer.
-        let layer = network.layer;
-        let (tos, local) = (received.tos, received.local.filter(|local| !local.is_multicast()));
-        let mut run =
-            Run { peer, network: id, layer, tos, local, learned: None, outer: None, packets: 1 };
-        match classify(buffer, received.stride, layer, network.mtu) {
+        let mut run = Run::new(peer, network, received.tos, received.local, true);
+        match classify(buffer, received.stride, network.layer, network.mtu) {
             Buffer::Super { gso } => {
                 self.inbound_datagram(
                     now,
@@ -117,7 +154,9 @@ impl Node {
                 let len = received.piece.len as usize;
                 for start in (0..len).step_by(stride.max(1)) {
                     let datagram = received.piece.part(start, stride.min(len - start));
-                    if self.continues(&run, datagram, memory) {
+                    if datagram.len as usize >= vxlan::HEADER_LEN
+                        && self.continues(&run, datagram.skip(vxlan::HEADER_LEN), memory)
+                    {
                         continue;
                     }
                     let gso = Gso::None;
@@ -128,15 +167,13 @@ impl Node {
         Ok(())
     }
 
-    /// Takes a datagram that continues the last one's stream: all that steps 4 to 10 look at is the
+    /// Takes a packet that continues the last one's stream: all that steps 4 to 10 look at is the
     /// same. `false`: it takes these steps.
     #[inline]
-    fn continues(&mut self, run: &Run, datagram: Piece, memory: &Memory) -> bool {
-        let Some(outer) = run.outer else { return false };
-        if memory.bytes(datagram).first_chunk() != Some(&outer) {
+    pub(super) fn continues(&mut self, run: &Run, packet: Piece, memory: &Memory) -> bool {
+        if run.outer.is_none() || run.outer_of(packet, memory) != run.outer {
             return false;
         }
-        let packet = datagram.skip(vxlan::HEADER_LEN);
         let Some(network) = self.networks.at_mut(run.network) else { return false };
         if !network.coalescer.extend(memory, packet) {
             return false;
@@ -161,8 +198,7 @@ impl Node {
         memory: &mut Memory,
         out: &mut Output,
     ) {
-        run.packets = 1;
-        run.outer = None;
+        run.begin();
         let result = decode(memory.bytes(datagram), received.carrier).and_then(|(own, next)| {
             if own != vni {
                 return Err(DropReason::VxlanMixed);
@@ -176,7 +212,7 @@ impl Node {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the run, the packet, and where it goes")]
-    fn inbound_packet(
+    pub(super) fn inbound_packet(
         &mut self,
         now: Instant,
         run: &mut Run,
@@ -239,8 +275,7 @@ impl Node {
         }
         // 10. To the device.
         if !is_shared && gso == Gso::None {
-            let outer = packet.extend_front(vxlan::HEADER_LEN);
-            run.outer = memory.bytes(outer).first_chunk().copied();
+            run.outer = run.outer_of(packet, memory);
         }
         let delivery = Delivery { packet, headers, gso, is_shared, packets: run.packets };
         self.deliver(run.network, run.peer, &delivery, memory, out)
@@ -286,6 +321,8 @@ fn decode(datagram: &[u8], carrier: Carrier) -> Result<(Vni, Option<Next>), Drop
     match carrier {
         Carrier::Vxlan => vxlan::decode(datagram).map(|vni| (vni, None)),
         Carrier::VxlanGpe => vxlan::decode_gpe(datagram).map(|(vni, next)| (vni, Some(next))),
+        // Sealed: it is opened before it comes to the node.
+        Carrier::WireGuard => Err(DropReason::WireGuardMalformed),
     }
 }
 

@@ -13,12 +13,14 @@ mod forwarding;
 mod guard;
 mod inbound;
 mod network;
+mod opened;
 mod outbound;
 mod output;
 mod peers;
 mod resend;
 mod settings;
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::buffer::{Memory, Piece};
@@ -34,7 +36,7 @@ use network::Networks;
 pub use output::Output;
 pub use peers::Peer;
 use peers::Peers;
-pub use settings::{NetworkSettings, NodeSettings, PeerSettings};
+pub use settings::{Crossing, NetworkSettings, NodeSettings, PeerSettings};
 
 /// Slots of the tables that one tick looks at, so that ageing never holds up a packet.
 const SWEEP_ENTRIES: usize = 16_384;
@@ -108,6 +110,15 @@ impl Node {
     pub fn handle_path_mtu(&mut self, peer: PeerId, path_mtu: u16) {
         if let Some(peer) = self.peers.live_mut(peer) {
             peer.learn_path_mtu(path_mtu);
+        }
+    }
+
+    /// Takes note of where a WireGuard peer is now, and of the address of ours that it sends to.
+    pub fn handle_moved(&mut self, peer: PeerId, to: SocketAddr, local: Option<IpAddr>) {
+        if let Some(peer) = self.peers.live_mut(peer) {
+            peer.set_endpoint(to);
+            peer.local = local;
+            self.own_endpoints.add(to);
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use hashbrown::HashMap;
 
-use super::peers::Peers;
+use super::peers::{Peer, Peers};
 use super::{Forwarding, NetworkSettings, NodeSettings, Output, Traffic};
 use crate::buffer::Memory;
 use crate::drops::DropCounters;
@@ -14,9 +14,14 @@ use crate::frame::{Headers, Layer, Net};
 use crate::offload::{BigTcp, Coalesce, Coalescer};
 use crate::peer::{NetworkId, Vni};
 use crate::transport::Carrier;
+use crate::transport::outer::Outer;
 
 /// ICMP answers of a network: enough for every host behind it to learn of a smaller path.
 const ANSWERS: FloodRate = FloodRate { rate_pps: 1000, burst: 100 };
+
+/// Source ports of VXLAN inside WireGuard (RFC 7348 section 5: 49152 to 65535).
+const SOURCE_PORTS: u16 = 49_152;
+const SOURCE_PORTS_COUNT: u16 = 1 << 14;
 
 /// One overlay segment of this node.
 pub struct Network {
@@ -101,12 +106,29 @@ impl Network {
         }
     }
 
-    /// The eight bytes in front of a frame or packet of this network.
-    pub(super) fn vxlan_header(&self, headers: &Headers) -> [u8; vxlan::HEADER_LEN] {
-        match (self.layer, headers.net) {
+    /// What stands in front of a frame or packet of this network on the way to a peer.
+    pub(super) fn outer(&self, peer: &Peer, headers: &Headers, tos: u8) -> Outer {
+        let vxlan = match (self.layer, headers.net) {
             (Layer::L2, _) => vxlan::encode(self.vni),
             (Layer::L3, Net::V6(_)) => vxlan::encode_gpe(self.vni, Next::Ipv6),
             (Layer::L3, _) => vxlan::encode_gpe(self.vni, Next::Ipv4),
+        };
+        match (peer.carrier(self.layer), self.layer, peer.tunnel()) {
+            (Carrier::WireGuard, Layer::L2, Some(ips)) => {
+                let source_port = SOURCE_PORTS + headers.flow_hash() as u16 % SOURCE_PORTS_COUNT;
+                Outer::Tunnel { ips, vxlan, source_port, tos }
+            }
+            (Carrier::WireGuard, ..) => Outer::None,
+            _ => Outer::Vxlan(vxlan),
+        }
+    }
+
+    /// The length of [`Network::outer`].
+    pub(super) fn outer_len(&self, peer: &Peer) -> usize {
+        match (peer.carrier(self.layer), self.layer, peer.tunnel()) {
+            (Carrier::WireGuard, Layer::L2, Some(ips)) => ips.header_len(),
+            (Carrier::WireGuard, ..) => 0,
+            _ => vxlan::HEADER_LEN,
         }
     }
 

@@ -5,12 +5,15 @@ use std::net::{IpAddr, SocketAddr};
 use crate::buffer::Piece;
 use crate::offload::DeviceWrite;
 use crate::peer::{NetworkId, PeerId};
-use crate::transport::Transmit;
+use crate::transport::wireguard::DATA_OVERHEAD;
+use crate::transport::{Carrier, Transmit};
 
 /// Datagrams in one send: the kernel's limit before 6.9 (UDP_MAX_SEGMENTS, include/linux/udp.h).
 const RUN_DATAGRAMS_MAX: u16 = 64;
 /// Bytes in one send: an IPv4 packet without its IP and UDP headers.
 const RUN_BYTES_MAX: u32 = 65_535 - 20 - 8;
+/// What sealing a packet adds at most: WireGuard's header and tag, and padding to 16 bytes.
+const SEALING_MAX: u32 = DATA_OVERHEAD as u32 + 15;
 /// Runs that are looked at for one that a datagram can join: a few sizes on a few source ports.
 const OPEN_MAX: usize = 16;
 /// Flows whose last run is remembered; those that share a place only keep more order than needed.
@@ -46,10 +49,13 @@ struct Datagram {
 /// Where a datagram goes, and as whose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Way {
+    pub(super) carrier: Carrier,
     pub(super) to: SocketAddr,
     pub(super) from: Option<IpAddr>,
     pub(super) entropy: u16,
     pub(super) tos: u8,
+    /// See [`Transmit::room`].
+    pub(super) room: u16,
     pub(super) peer: PeerId,
     pub(super) network: NetworkId,
     pub(super) relayed_from: Option<PeerId>,
@@ -120,10 +126,12 @@ impl Output {
 
     fn begin(&mut self, way: &Way, len: u32) -> usize {
         self.transmits.push(Transmit {
+            carrier: way.carrier,
             to: way.to,
             from: way.from,
             entropy: way.entropy,
             tos: way.tos,
+            room: way.room,
             datagram_len: len as u16,
             count: 0,
             len: 0,
@@ -166,6 +174,7 @@ impl Output {
 fn takes(run: &Transmit, way: &Way, len: u32) -> bool {
     has_room(run, len)
         && run.entropy == way.entropy
+        && run.carrier == way.carrier
         && run.to == way.to
         && run.from == way.from
         && run.tos == way.tos
@@ -177,10 +186,14 @@ fn takes(run: &Transmit, way: &Way, len: u32) -> bool {
 /// Whether the run is open and has room for a datagram of `len` bytes.
 fn has_room(run: &Transmit, len: u32) -> bool {
     let size = u32::from(run.datagram_len);
+    let sealing = match run.carrier {
+        Carrier::Vxlan | Carrier::VxlanGpe => 0,
+        Carrier::WireGuard => SEALING_MAX * (u32::from(run.count) + 1),
+    };
     run.len == size * u32::from(run.count)
         && len <= size
         && run.count < RUN_DATAGRAMS_MAX
-        && run.len + len <= RUN_BYTES_MAX
+        && run.len + len + sealing <= RUN_BYTES_MAX
 }
 
 #[cfg(test)]
@@ -189,10 +202,12 @@ mod tests {
 
     fn way(entropy: u16, flow: u32) -> Way {
         Way {
+            carrier: Carrier::Vxlan,
             to: SocketAddr::from(([192, 0, 2, 1], 4789)),
             from: None,
             entropy,
             tos: 0,
+            room: u16::MAX,
             peer: PeerId::new(0, 0),
             network: NetworkId(0),
             relayed_from: None,

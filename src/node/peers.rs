@@ -1,18 +1,23 @@
 //! The peers: by id, and by the address that a datagram came from.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 
-use super::{NodeSettings, PeerSettings, Traffic};
+use super::{Crossing, NodeSettings, PeerSettings, Traffic};
 use crate::drops::DropCounters;
 use crate::forward::SourceFilter;
 use crate::frame::{Headers, L4, Layer, Net, ndp};
 use crate::peer::{NetworkId, PeerId};
-use crate::transport::overhead;
+use crate::transport::Carrier;
+use crate::transport::outer::TunnelIps;
+use crate::transport::overhead::{self, Wrap};
+
+/// What is taken for the path MTU while nothing is known of it.
+const ETHERNET_MTU: u16 = 1500;
 
 /// Another node, and what is known of the way to it.
 pub struct Peer {
@@ -34,23 +39,69 @@ pub struct Peer {
     pub networks: Vec<NetworkId>,
     filter: SourceFilter,
     allowed_ips: Vec<IpNet>,
-    vxlan: SocketAddr,
-    vxlan_gpe: SocketAddr,
+    crossing: Crossing,
 }
 
 impl Peer {
-    /// Gives the endpoint that takes this layer's format.
-    pub fn endpoint(&self, layer: Layer) -> SocketAddr {
-        match layer {
-            Layer::L2 => self.vxlan,
-            Layer::L3 => self.vxlan_gpe,
+    /// Gives the endpoint that takes this layer's format; none if it is not known where the peer
+    /// is.
+    pub fn endpoint(&self, layer: Layer) -> Option<SocketAddr> {
+        match (self.crossing, layer) {
+            (Crossing::Vxlan { vxlan, .. }, Layer::L2) => Some(vxlan),
+            (Crossing::Vxlan { vxlan_gpe, .. }, Layer::L3) => Some(vxlan_gpe),
+            (Crossing::WireGuard { endpoint, .. }, _) => endpoint,
         }
+    }
+
+    pub(super) fn set_endpoint(&mut self, to: SocketAddr) {
+        if let Crossing::WireGuard { endpoint, .. } = &mut self.crossing {
+            *endpoint = Some(to);
+        }
+    }
+
+    /// Between which addresses frames cross as VXLAN inside WireGuard.
+    pub(super) fn tunnel(&self) -> Option<TunnelIps> {
+        match self.crossing {
+            Crossing::Vxlan { .. } => None,
+            Crossing::WireGuard { tunnel, .. } => tunnel,
+        }
+    }
+
+    /// What carries a layer's packets to it.
+    pub(super) fn carrier(&self, layer: Layer) -> Carrier {
+        match self.crossing {
+            Crossing::Vxlan { .. } => Carrier::of(layer),
+            Crossing::WireGuard { .. } => Carrier::WireGuard,
+        }
+    }
+
+    /// What is put around a layer's packets.
+    fn wrap(&self, layer: Layer) -> Wrap {
+        match (self.crossing, layer) {
+            (Crossing::WireGuard { tunnel: Some(ips), .. }, Layer::L2) => {
+                Wrap::VxlanInWireGuard(ips)
+            }
+            (Crossing::WireGuard { .. }, _) => Wrap::WireGuard,
+            (Crossing::Vxlan { .. }, _) => Wrap::Vxlan,
+        }
+    }
+
+    /// Gives the peer's address; one of the larger family, while it is not known.
+    fn ip(&self) -> IpAddr {
+        self.endpoint(Layer::L2).map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |to| to.ip())
     }
 
     /// The largest inner frame or packet that the path takes; what a datagram holds, if nothing is
     /// known of the path.
-    pub(super) fn inner_max(&self) -> usize {
-        overhead::inner_max(self.vxlan.ip(), self.path_mtu.unwrap_or(u16::MAX)).into()
+    pub(super) fn inner_max(&self, layer: Layer) -> usize {
+        let path_mtu = self.path_mtu.unwrap_or(u16::MAX);
+        overhead::inner_max(self.wrap(layer), self.ip(), path_mtu).into()
+    }
+
+    /// The most bytes that WireGuard may seal for it in one message.
+    pub(super) fn sealed_max(&self) -> u16 {
+        let path_mtu = self.path_mtu.unwrap_or(ETHERNET_MTU);
+        overhead::inner_max(Wrap::WireGuard, self.ip(), path_mtu)
     }
 
     /// Whether it may send a frame from these addresses, and make the claims that are in it (in a
@@ -86,7 +137,7 @@ impl Peer {
     }
 
     pub(super) fn learn_path_mtu(&mut self, path_mtu: u16) {
-        self.path_mtu = Some(path_mtu.max(overhead::smallest_path_mtu(self.vxlan.ip())));
+        self.path_mtu = Some(path_mtu.max(overhead::smallest_path_mtu(self.ip())));
     }
 
     fn new(settings: &PeerSettings) -> Self {
@@ -103,8 +154,7 @@ impl Peer {
             networks: settings.networks.clone(),
             filter: SourceFilter::new(macs.as_deref(), settings.allowed_ips.as_deref()),
             allowed_ips: settings.allowed_ips.clone().unwrap_or_default(),
-            vxlan: settings.vxlan,
-            vxlan_gpe: settings.vxlan_gpe,
+            crossing: settings.crossing,
         };
         if let Some(mtu) = settings.path_mtu {
             peer.learn_path_mtu(mtu);
@@ -127,12 +177,16 @@ impl Peers {
         let by_address = slots
             .iter()
             .enumerate()
-            .map(|(slot, peer)| (peer.vxlan.ip().to_canonical(), PeerId::new(slot, 0)))
+            .filter_map(|(slot, peer)| match peer.crossing {
+                Crossing::Vxlan { vxlan, .. } => Some((vxlan.ip(), PeerId::new(slot, 0))),
+                Crossing::WireGuard { .. } => None,
+            })
+            .map(|(address, peer)| (address.to_canonical(), peer))
             .collect();
         Self { slots, by_address, last: None }
     }
 
-    /// Finds the peer that sends from an address; the port is entropy and says nothing.
+    /// Finds the clear peer that sends from an address; the port is entropy and says nothing.
     pub(super) fn by_address(&mut self, address: IpAddr) -> Option<PeerId> {
         if let Some((last, peer)) = self.last
             && last == address

@@ -8,7 +8,7 @@ use crate::buffer::{Memory, Piece};
 use crate::drops::DropReason;
 use crate::forward::{Ingress, Verdict};
 use crate::frame::checksum::{Check, verify_transport};
-use crate::frame::{Headers, L4, vxlan};
+use crate::frame::{Headers, L4};
 use crate::offload::{Gso, VnetHeader};
 use crate::transport::Transmit;
 
@@ -16,7 +16,8 @@ impl Node {
     /// Takes back one datagram of a transmit that the kernel refused as too large, after
     /// [`Node::handle_path_mtu`]: TCP is cut smaller, the rest is fragmented or answered.
     ///
-    /// `datagram` is a copy of it in a slot, from the VXLAN header on.
+    /// `datagram` is a copy of it in a slot, from the VXLAN header on; what WireGuard sealed, as it
+    /// was before.
     pub fn handle_unsent(
         &mut self,
         now: Instant,
@@ -25,11 +26,13 @@ impl Node {
         memory: &mut Memory,
         out: &mut Output,
     ) {
+        let network = self.networks.at(transmit.network);
+        let peer = self.peers.live_mut(transmit.peer);
+        let Some((network, peer)) = network.zip(peer) else { return };
+        let packet = datagram.skip(network.outer_len(peer).min(datagram.len as usize));
         // It was counted when it was queued the first time.
-        if let Some(peer) = self.peers.live_mut(transmit.peer) {
-            peer.sent.take_back(datagram.len as usize - vxlan::HEADER_LEN);
-        }
-        if let Err(reason) = self.resend(now, transmit, datagram, memory, out) {
+        peer.sent.take_back(packet.len as usize);
+        if let Err(reason) = self.resend(now, transmit, packet, memory, out) {
             self.count_drop(Some(transmit.network), Some(transmit.peer), reason, 1);
         }
         out.finish();
@@ -39,12 +42,11 @@ impl Node {
         &mut self,
         now: Instant,
         transmit: &Transmit,
-        datagram: Piece,
+        packet: Piece,
         memory: &mut Memory,
         out: &mut Output,
     ) -> Result<(), DropReason> {
         let network = self.networks.at(transmit.network).ok_or(DropReason::UnknownVni)?;
-        let packet = datagram.skip(vxlan::HEADER_LEN);
         let bytes = memory.bytes(packet);
         let headers = Headers::parse(bytes, network.layer)?;
         let ingress = transmit.relayed_from.map_or(Ingress::Device, Ingress::Peer);

@@ -8,6 +8,7 @@ use crate::forward::{Place, Rules};
 use crate::frame::{Layer, Mac};
 use crate::offload::Coalesce;
 use crate::peer::{NetworkId, Vni};
+use crate::transport::outer::TunnelIps;
 
 /// Everything that a [`Node`](super::Node) needs to know.
 #[derive(Clone, Debug)]
@@ -52,15 +53,32 @@ pub struct NetworkSettings {
     pub coalesce: Coalesce,
 }
 
+/// How packets cross to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crossing {
+    /// In the clear; the peer is known by its address.
+    Vxlan {
+        /// Where it takes VXLAN datagrams.
+        vxlan: SocketAddr,
+        /// Where it takes VXLAN-GPE datagrams; the address is the same.
+        vxlan_gpe: SocketAddr,
+    },
+    /// Sealed by WireGuard.
+    WireGuard {
+        /// Where it is, as far as known; it may be elsewhere later.
+        endpoint: Option<SocketAddr>,
+        /// Between which addresses frames cross as VXLAN inside WireGuard; packets need none.
+        tunnel: Option<TunnelIps>,
+    },
+}
+
 /// Another node.
 #[derive(Clone, Debug)]
 pub struct PeerSettings {
     /// The name that users see.
     pub name: String,
-    /// Where it takes VXLAN datagrams.
-    pub vxlan: SocketAddr,
-    /// Where it takes VXLAN-GPE datagrams; the address is the same.
-    pub vxlan_gpe: SocketAddr,
+    /// How packets cross to it.
+    pub crossing: Crossing,
     /// The networks that it is in.
     pub networks: Vec<NetworkId>,
     /// TUN: its prefixes. TAP: the addresses it may send from; `None` is any.

@@ -273,8 +273,10 @@ fn settings(layer: Layer) -> NodeSettings {
     };
     let peer = |id: PeerId, networks: &[NetworkId], prefixes: &[&str]| PeerSettings {
         name: format!("peer {}", id.slot()),
-        vxlan: SocketAddr::new(address_of(id), 4789),
-        vxlan_gpe: SocketAddr::new(address_of(id), 4790),
+        crossing: Crossing::Vxlan {
+            vxlan: SocketAddr::new(address_of(id), 4789),
+            vxlan_gpe: SocketAddr::new(address_of(id), 4790),
+        },
         networks: networks.to_vec(),
         allowed_ips: (layer == Layer::L3)
             .then(|| prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect()),

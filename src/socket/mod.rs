@@ -40,6 +40,9 @@ pub struct SocketSpec {
     pub port: Option<u16>,
     /// The port for VXLAN-GPE; `None`: no such socket.
     pub gpe_port: Option<u16>,
+    /// Where WireGuard listens, and sends from; `None`: no such socket. `::` is every address of
+    /// both families.
+    pub wireguard: Option<SocketAddr>,
     /// The mark on what is sent, for policy routing.
     pub fwmark: Option<u32>,
     /// The interface that everything passes through.
@@ -203,6 +206,9 @@ pub struct Underlay {
     spec: SocketSpec,
     listeners: Vec<Listener>,
     senders: Vec<Senders>,
+    /// WireGuard answers from the port that it listens on: a second descriptor of each such
+    /// listener.
+    answering: Vec<Senders>,
     probes: Vec<probe::Probe>,
     bound_index: Option<u32>,
     batch: ReceiveBatch,

@@ -120,18 +120,32 @@ pub(super) fn open(spec: &SocketSpec) -> Result<Underlay, SocketError> {
         return Err(SocketError::SamePort { port });
     }
     let mut underlay = without_sockets(spec);
-    let listen_on_all = spec.listen.is_ipv6() && spec.listen.is_unspecified();
-    match open_family(&mut underlay, spec.listen) {
-        Err(SocketError::Setting { key: "listen", cause, .. }) if listen_on_all => {
+    if spec.port.is_some() || spec.gpe_port.is_some() {
+        each_family(spec.listen, |ip| open_clear(&mut underlay, ip))?;
+    }
+    if let Some(at) = spec.wireguard {
+        each_family(at.ip(), |ip| open_answering(&mut underlay, ip, at.port()))?;
+    }
+    report_buffers(&underlay);
+    Ok(underlay)
+}
+
+/// Opens for an address, and for `::` for every address of both families.
+fn each_family(
+    listen: IpAddr,
+    mut open: impl FnMut(IpAddr) -> Result<(), SocketError>,
+) -> Result<(), SocketError> {
+    let is_all = listen.is_ipv6() && listen.is_unspecified();
+    match open(listen) {
+        Err(SocketError::Setting { key: "listen", cause, .. }) if is_all => {
             tracing::warn!(%cause, "no IPv6 on this machine: the underlay is IPv4 only");
         }
         result => result?,
     }
-    if listen_on_all {
-        open_family(&mut underlay, Ipv4Addr::UNSPECIFIED.into())?;
+    match is_all {
+        true => open(Ipv4Addr::UNSPECIFIED.into()),
+        false => Ok(()),
     }
-    report_buffers(&underlay);
-    Ok(underlay)
 }
 
 fn without_sockets(spec: &SocketSpec) -> Underlay {
@@ -139,6 +153,7 @@ fn without_sockets(spec: &SocketSpec) -> Underlay {
         spec: spec.clone(),
         listeners: Vec::new(),
         senders: Vec::new(),
+        answering: Vec::new(),
         probes: Vec::new(),
         bound_index: spec.bind_device.as_deref().and_then(link::index),
         batch: ReceiveBatch::default(),
@@ -159,7 +174,13 @@ pub(super) fn open_sibling(first: &Underlay) -> Result<Underlay, SocketError> {
         let gro = if listener.gro { first.spec.gro } else { Switch::Off };
         let spec = SocketSpec { gro, ..first.spec.clone() };
         let opened = open_listener(&spec, ip, port, listener.carrier)?;
-        underlay.listeners.push(Listener { refused: listener.refused.clone(), ..opened });
+        let opened = Listener { refused: listener.refused.clone(), ..opened };
+        let runs = first.answering.iter().find(|senders| senders.family == listener.family);
+        if let (Carrier::WireGuard, Some(senders)) = (listener.carrier, runs) {
+            let runs = Arc::clone(&senders.runs);
+            underlay.answering.push(answering(&underlay.spec, &opened, runs)?);
+        }
+        underlay.listeners.push(opened);
     }
     for senders in &first.senders {
         let shared = senders.sockets.iter().map(|sender| {
@@ -194,7 +215,7 @@ fn report_buffers(underlay: &Underlay) {
     }
 }
 
-fn open_family(underlay: &mut Underlay, ip: IpAddr) -> Result<(), SocketError> {
+fn open_clear(underlay: &mut Underlay, ip: IpAddr) -> Result<(), SocketError> {
     let spec = underlay.spec.clone();
     let carriers = [(spec.port, Carrier::Vxlan), (spec.gpe_port, Carrier::VxlanGpe)];
     for (port, carrier) in carriers {
@@ -204,8 +225,40 @@ fn open_family(underlay: &mut Underlay, ip: IpAddr) -> Result<(), SocketError> {
         }
     }
     underlay.senders.push(open_senders(&spec, ip)?);
-    underlay.probes.push(Probe::open(&spec, Family::of(ip))?);
+    open_probe(underlay, ip)
+}
+
+fn open_probe(underlay: &mut Underlay, ip: IpAddr) -> Result<(), SocketError> {
+    let family = Family::of(ip);
+    if underlay.probes.iter().all(|probe| probe.family != family) {
+        underlay.probes.push(Probe::open(&underlay.spec, family)?);
+    }
     Ok(())
+}
+
+/// Opens a socket that WireGuard listens on and sends from.
+fn open_answering(underlay: &mut Underlay, ip: IpAddr, port: u16) -> Result<(), SocketError> {
+    let spec = &underlay.spec;
+    check_free(spec, ip, port)?;
+    let listener = open_listener(spec, ip, port, Carrier::WireGuard)?;
+    let runs = agree_on_runs(spec, &listener.socket)?;
+    underlay.answering.push(answering(spec, &listener, runs)?);
+    underlay.listeners.push(listener);
+    open_probe(underlay, ip)
+}
+
+/// Makes the sending half of a listener.
+fn answering(
+    spec: &SocketSpec,
+    listener: &Listener,
+    runs: Arc<Runs>,
+) -> Result<Senders, SocketError> {
+    let socket = listener.socket.try_clone().map_err(setting("listen", spec.listen))?;
+    let bytes = spec.send_buffer_bytes;
+    let send_buffer =
+        udp::set_send_buffer(socket.as_fd(), bytes).map_err(setting("send_buffer_bytes", bytes))?;
+    let sockets = vec![Sender { socket, send_buffer }];
+    Ok(Senders { family: listener.family, sockets, runs })
 }
 
 /// Fails if the port is taken: sockets that share one do not find that out when they are bound, if
@@ -254,13 +307,18 @@ fn open_senders(spec: &SocketSpec, ip: IpAddr) -> Result<Senders, SocketError> {
     let sockets = (0..spec.source_ports.max(1))
         .map(|_| open_sender(spec, ip))
         .collect::<Result<Vec<_>, _>>()?;
-    let fd = sockets[0].socket.as_fd();
+    let runs = agree_on_runs(spec, &sockets[0].socket)?;
+    Ok(Senders { family, sockets, runs })
+}
+
+fn agree_on_runs(spec: &SocketSpec, socket: &Socket) -> Result<Arc<Runs>, SocketError> {
+    let fd = socket.as_fd();
     let (gso, refused) = agree(spec.gso, "udp_gso", "UDP_SEGMENT", || udp::check_segment(fd))?;
     let runs = Runs { gso: AtomicBool::new(gso), refused: OnceLock::new() };
     if let Some(refused) = refused {
         let _ = runs.refused.set(refused);
     }
-    Ok(Senders { family, sockets, runs: Arc::new(runs) })
+    Ok(Arc::new(runs))
 }
 
 fn open_sender(spec: &SocketSpec, ip: IpAddr) -> Result<Sender, SocketError> {
@@ -385,14 +443,21 @@ pub(super) fn follow_device(underlay: &mut Underlay) -> io::Result<()> {
 
 /// Describes each socket.
 pub(super) fn status(underlay: &Underlay) -> Vec<SocketStatus> {
-    let listeners = underlay.listeners.iter().map(|listener| SocketStatus {
-        address: address_of(&listener.socket, listener.family),
-        lane: Lane::Listen(listener.carrier),
-        gso: false,
-        gro: listener.gro,
-        refused: listener.refused.clone(),
-        receive_buffer: listener.receive_buffer,
-        send_buffer: 0,
+    let listeners = underlay.listeners.iter().map(|listener| {
+        let sends = underlay
+            .answering
+            .iter()
+            .find(|it| it.family == listener.family && listener.carrier == Carrier::WireGuard);
+        let refused = || sends.and_then(|it| it.runs.refused.get().cloned());
+        SocketStatus {
+            address: address_of(&listener.socket, listener.family),
+            lane: Lane::Listen(listener.carrier),
+            gso: sends.is_some_and(|it| it.runs.is_on()),
+            gro: listener.gro,
+            refused: listener.refused.clone().or_else(refused),
+            receive_buffer: listener.receive_buffer,
+            send_buffer: sends.map_or(0, |it| it.sockets[0].send_buffer),
+        }
     });
     let senders = underlay.senders.iter().flat_map(|senders| {
         senders.sockets.iter().map(|sender| SocketStatus {

@@ -17,7 +17,7 @@ use crate::sys::datagram::{self, BATCH_MAX, Envelope};
 use crate::sys::poll::wait_writable;
 use crate::sys::slices::{SLICES_MAX, SliceList, Slices};
 use crate::sys::udp::Family;
-use crate::transport::Transmit;
+use crate::transport::{Carrier, Transmit};
 
 /// The most datagrams in one UDP_SEGMENT call that every kernel takes (UDP_MAX_SEGMENTS; 128 since
 /// Linux 6.9).
@@ -34,11 +34,15 @@ pub(super) fn send(
     memory: &Memory,
 ) -> Result<(), SendError> {
     let family = Family::of(transmit.to.ip());
-    let Some(senders) = underlay.senders.iter_mut().find(|senders| senders.family == family) else {
+    let (all, listen) = match transmit.carrier {
+        Carrier::Vxlan | Carrier::VxlanGpe => (&mut underlay.senders, Some(underlay.spec.listen)),
+        Carrier::WireGuard => (&mut underlay.answering, underlay.spec.wireguard.map(|at| at.ip())),
+    };
+    let Some(senders) = all.iter_mut().find(|senders| senders.family == family) else {
         return Err(SendError { fault: SendFault::NoSocket, sent: 0 });
     };
     // A socket that is bound to one address sends from it anyway.
-    let is_pinned = transmit.from.is_some() && underlay.spec.listen.is_unspecified();
+    let is_pinned = transmit.from.is_some() && listen.is_some_and(|ip| ip.is_unspecified());
     let pieces = &pieces[transmit.pieces.start as usize..transmit.pieces.end as usize];
     let mut sending = Sending {
         transmit,

@@ -15,6 +15,7 @@ fn spec(listen: &str) -> SocketSpec {
         listen: listen.parse().unwrap(),
         port: Some(PORT),
         gpe_port: Some(GPE_PORT),
+        wireguard: None,
         fwmark: None,
         bind_device: None,
         ttl: 64,
@@ -63,10 +64,12 @@ impl Bench {
             offset += size;
         }
         Transmit {
+            carrier: Carrier::Vxlan,
             to,
             from: None,
             entropy: 1,
             tos: 0,
+            room: u16::MAX,
             datagram_len: len,
             count,
             len: total,
@@ -503,10 +506,12 @@ fn memory_twin_receives_what_is_put_in_and_keeps_what_is_sent() {
     assert_eq!(bench.to_receive.len(), 1);
 
     let transmit = Transmit {
+        carrier: Carrier::Vxlan,
         to: local("192.0.2.1", PORT),
         from: None,
         entropy: 0,
         tos: 0,
+        room: u16::MAX,
         datagram_len: 3,
         count: 2,
         len: 6,

@@ -1,7 +1,9 @@
 //! How a packet crosses the underlay: what arrives and what leaves, encapsulation and overhead. Pure.
 //!
-//! This room builds and reads outer headers. It never opens a socket and never looks at tables.
+//! This room builds and reads outer headers, and seals what has to be sealed. It never opens a
+//! socket and never looks at tables.
 
+pub mod outer;
 pub mod overhead;
 pub mod wireguard;
 
@@ -19,6 +21,8 @@ pub enum Carrier {
     Vxlan,
     /// VXLAN-GPE (draft-ietf-nvo3-vxlan-gpe): IP packets, port 4790.
     VxlanGpe,
+    /// WireGuard: sealed IP packets.
+    WireGuard,
 }
 
 /// What one receive call put into a slot: a datagram, or a run of them merged by UDP GRO.
@@ -44,7 +48,9 @@ pub struct Received {
 /// What one send call takes: a datagram, or a run of equal ones (the last may be shorter).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
-    /// The peer's address.
+    /// How it crosses.
+    pub carrier: Carrier,
+    /// The peer's address; with WireGuard it is known to the transport, which seals.
     pub to: SocketAddr,
     /// The address of ours to send from, where the peer has used one of several.
     pub from: Option<IpAddr>,
@@ -52,6 +58,8 @@ pub struct Transmit {
     pub entropy: u16,
     /// The outer traffic class: DSCP and ECN.
     pub tos: u8,
+    /// The most bytes of a datagram that the path takes, before it is sealed.
+    pub room: u16,
     /// Length of each datagram but the last, bytes.
     pub datagram_len: u16,
     /// Number of datagrams; more than one is sent with UDP_SEGMENT.
@@ -84,12 +92,11 @@ impl Carrier {
             Layer::L3 => Self::VxlanGpe,
         }
     }
-
     /// Gives what the format carries.
     pub const fn layer(self) -> Layer {
         match self {
             Self::Vxlan => Layer::L2,
-            Self::VxlanGpe => Layer::L3,
+            Self::VxlanGpe | Self::WireGuard => Layer::L3,
         }
     }
 }

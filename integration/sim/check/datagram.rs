@@ -1,7 +1,7 @@
 //! What goes to the wire: well-formed runs, to the right address, with the right outer marks.
 
 use tunctl::frame::Layer;
-use tunctl::transport::Transmit;
+use tunctl::transport::{Carrier, Transmit};
 
 use super::{Checked, Violation, ensure};
 use crate::sim::view::View;
@@ -57,10 +57,12 @@ mod tests {
 
     fn transmit(datagram_len: u16, count: u16, len: u32) -> Transmit {
         Transmit {
+            carrier: Carrier::Vxlan,
             to: ([192, 0, 2, 1], 4789).into(),
             from: None,
             entropy: 3,
             tos: 0,
+            room: u16::MAX,
             datagram_len,
             count,
             len,

@@ -8,7 +8,7 @@ use tunctl::drops::DropReason;
 use tunctl::frame::Layer;
 use tunctl::node::Output;
 use tunctl::offload::DeviceWrite;
-use tunctl::transport::overhead::outer_len;
+use tunctl::transport::overhead::datagram_header_len;
 use tunctl::transport::{Carrier, Transmit};
 
 use super::{Event, World};
@@ -436,7 +436,7 @@ impl World {
     }
 }
 
-/// The length of a transmit's datagrams as outer IP packets: the VXLAN header is in both.
+/// The length of a transmit's datagrams as outer IP packets.
 fn outer(transmit: &Transmit) -> u16 {
-    outer_len(transmit.to.ip()) - 8 + transmit.datagram_len
+    datagram_header_len(transmit.to.ip()) + transmit.datagram_len
 }

@@ -88,8 +88,10 @@ fn status_has_the_documented_keys() {
 fn peer_has_the_documented_keys() {
     let peer = Peer {
         name: "site-b".into(),
-        transport: "vxlan".into(),
-        endpoint: "192.0.2.2:4789".parse().unwrap(),
+        transport: "wireguard".into(),
+        public_key: Some("qB0=".into()),
+        endpoint: Some("192.0.2.2:4789".parse().unwrap()),
+        last_handshake_secs: Some(7),
         local: None,
         path_mtu: Some(1500),
         networks: vec!["office".into()],
@@ -105,7 +107,8 @@ fn peer_has_the_documented_keys() {
     assert_stable(
         &peer,
         json!({
-            "name": "site-b", "transport": "vxlan", "endpoint": "192.0.2.2:4789", "local": null,
+            "name": "site-b", "transport": "wireguard", "public_key": "qB0=",
+            "endpoint": "192.0.2.2:4789", "last_handshake_secs": 7, "local": null,
             "path_mtu": 1500, "networks": ["office"], "entries": 1, "sent_packets": 2,
             "sent_bytes": 3, "received_packets": 4, "received_bytes": 5,
             "last_received_secs": null, "drops": 6,

@@ -11,13 +11,13 @@ pub use packet::{Flow, MSS, Protocol};
 pub use rig::{Moved, Rig};
 
 use crate::offload::VnetHeader;
-use crate::transport::overhead;
+use crate::transport::overhead::{self, Wrap};
 
 /// The largest IP packet in the network of a [`Rig`]: what a path of 1500 bytes leaves.
 pub const MTU: u16 = 1450;
 
 /// Full segments in a GSO packet that leaves in one send, and in the run that arrives as one.
-pub const SEGMENTS: usize = overhead::run_segments(MTU, true) as usize;
+pub const SEGMENTS: usize = overhead::run_segments(Wrap::Vxlan, MTU, true) as usize;
 
 /// What one read of a device gives.
 #[derive(Clone, Debug, PartialEq, Eq)]

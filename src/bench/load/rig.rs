@@ -9,7 +9,7 @@ use super::{Arrival, Flow, MTU, Protocol, Read};
 use crate::buffer::{HEADER_AREA, Memory, Piece};
 use crate::forward::{FloodRate, Rules};
 use crate::frame::Layer;
-use crate::node::{NetworkSettings, Node, NodeSettings, Output, PeerSettings};
+use crate::node::{Crossing, NetworkSettings, Node, NodeSettings, Output, PeerSettings};
 use crate::offload::{BigTcp, Coalesce, VnetHeader};
 use crate::peer::{NetworkId, Vni};
 use crate::transport::{Carrier, Received};
@@ -191,8 +191,10 @@ fn settings(layer: Layer, peers: usize, relay: bool) -> NodeSettings {
     };
     let peer = |number: usize| PeerSettings {
         name: format!("peer {number}"),
-        vxlan: SocketAddr::new(underlay(number), 4789),
-        vxlan_gpe: SocketAddr::new(underlay(number), 4790),
+        crossing: Crossing::Vxlan {
+            vxlan: SocketAddr::new(underlay(number), 4789),
+            vxlan_gpe: SocketAddr::new(underlay(number), 4790),
+        },
         networks: vec![NETWORK],
         allowed_ips: (layer == Layer::L3)
             .then(|| vec![net([10, 9, 1, number as u8], 32), net([10, 99, 0, 0], 16)]),

@@ -1,5 +1,368 @@
-//! WireGuard: its keys.
+//! WireGuard: sessions with peers, by the boringtun crate, for runs of packets instead of single
+//! ones. The clock and the random numbers of the handshake are boringtun's own.
+//!
+//! Outbound, [`WireGuard::seal`] turns the packets of a transmit into messages for one send.
+//! Inbound, [`WireGuard::open`] turns what a receive call gave into packets. [`WireGuard::tick`]
+//! does what is due by time. Handshakes and what else has to be said comes out as a [`Post`].
+//! Each peer has a lock of its own, so that workers seal and open side by side; none of them is
+//! held over a system call. What boringtun leaves to its user is here: the demultiplexing, the
+//! gate in front of handshakes, packets that wait, limits of a key, keepalives, roaming.
 
+mod gate;
+mod index;
 mod key;
+mod message;
+mod open;
+mod peer;
+mod seal;
+#[cfg(test)]
+mod tests;
+mod waiting;
 
-pub use key::{KeyError, NoRandomness, PresharedKey, PrivateKey, PublicKey};
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use boringtun::noise::rate_limiter::RateLimiter;
+
+use self::gate::Gate;
+use self::index::Indices;
+use self::peer::State;
+use super::Transmit;
+use crate::drops::DropReason;
+use crate::peer::{NetworkId, PeerId};
+
+pub use key::{KeyError, PresharedKey, PrivateKey, PublicKey};
+pub use message::DATA_OVERHEAD;
+pub use open::Contents;
+
+/// Peers that a handshake is begun with at the start, before there is anything to send; to the
+/// others it is when there is.
+const EAGER_MAX: usize = 64;
+
+/// Endpoints that need no cookie while many come; more than that are not remembered.
+const ENDPOINTS_MAX: usize = 65_536;
+
+/// A peer to speak with.
+pub struct PeerSpec {
+    /// Which one.
+    pub id: PeerId,
+    /// Its public key.
+    pub key: PublicKey,
+    /// The key that both share beforehand, if there is one.
+    pub preshared: Option<PresharedKey>,
+    /// How long the way to it may be silent, if it has to stay open.
+    pub keepalive: Option<Duration>,
+    /// Where it is, as far as known.
+    pub endpoint: Option<SocketAddr>,
+}
+
+/// A message that is not part of a run: of a handshake, a keepalive, or a packet that waited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// Where it goes.
+    pub to: SocketAddr,
+    /// The address of ours to send from.
+    pub from: Option<IpAddr>,
+    /// The peer, if it is one.
+    pub peer: Option<PeerId>,
+    /// The outer traffic class.
+    pub tos: u8,
+    /// The message.
+    pub bytes: Vec<u8>,
+}
+
+/// Packets or messages that end here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The network that they belong to.
+    pub network: Option<NetworkId>,
+    /// The peer that they are for or from.
+    pub peer: Option<PeerId>,
+    /// Why.
+    pub reason: DropReason,
+    /// How many.
+    pub packets: u64,
+}
+
+/// What others may want to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A session began.
+    Established {
+        /// With whom.
+        peer: PeerId,
+    },
+    /// A peer is elsewhere.
+    Moved {
+        /// Which one.
+        peer: PeerId,
+        /// Its endpoint.
+        to: SocketAddr,
+        /// The address of ours that it sends to.
+        local: Option<IpAddr>,
+    },
+}
+
+/// What is left to be done after a call: letters to send, losses to count.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Post {
+    /// To send, in this order.
+    pub letters: Vec<Letter>,
+    /// To count.
+    pub losses: Vec<Loss>,
+    /// To know.
+    pub events: Vec<Event>,
+}
+
+/// Packets of one peer that arrived together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Whose they are.
+    pub peer: PeerId,
+    /// The outer traffic class.
+    pub tos: u8,
+    /// The address of ours that they were sent to.
+    pub local: Option<IpAddr>,
+    /// Their places in [`Contents::packets`].
+    pub packets: Range<usize>,
+}
+
+/// What users see of a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Its public key.
+    pub key: PublicKey,
+    /// Where it is.
+    pub endpoint: Option<SocketAddr>,
+    /// When the newest session began.
+    pub established: Option<Instant>,
+    /// Bytes of messages to it.
+    pub sent_bytes: u64,
+    /// Bytes of authentic messages from it.
+    pub received_bytes: u64,
+    /// How long the way to it may be silent.
+    pub keepalive: Option<Duration>,
+    /// Whether there is a preshared key.
+    pub has_preshared: bool,
+}
+
+/// Room for one message under way; a worker has its own.
+pub struct Scratch(Box<[u8]>);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self(vec![0; crate::buffer::SLOT_SIZE].into())
+    }
+}
+
+impl Loss {
+    fn of(peer: Option<PeerId>, reason: DropReason, packets: u64) -> Self {
+        Self { network: None, peer, reason, packets }
+    }
+}
+
+impl Post {
+    fn lose(&mut self, transmit: &Transmit, reason: DropReason, packets: u64) {
+        let (network, peer) = (Some(transmit.network), Some(transmit.peer));
+        self.losses.push(Loss { network, peer, reason, packets });
+    }
+
+    /// Whether nothing is left to be done.
+    pub fn is_empty(&self) -> bool {
+        self.letters.is_empty() && self.losses.is_empty() && self.events.is_empty()
+    }
+}
+
+/// Who we are, and what all tunnels share.
+struct Identity {
+    private: PrivateKey,
+    public: PublicKey,
+    limiter: Arc<RateLimiter>,
+    indices: Arc<Indices>,
+    rekey_after: Duration,
+}
+
+/// A peer behind its lock.
+struct Peer(Mutex<State>);
+
+impl Peer {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The peers, by what they are found by.
+#[derive(Default)]
+struct Directory {
+    slots: Vec<Option<(PeerId, Arc<Peer>)>>,
+    by_key: HashMap<PublicKey, PeerId>,
+    /// Peers with a keepalive: their timers run without a session too.
+    kept_alive: HashSet<PeerId>,
+    endpoints: HashSet<SocketAddr>,
+}
+
+/// All WireGuard peers of this node; shared by its workers.
+pub struct WireGuard {
+    identity: Identity,
+    gate: Mutex<Gate>,
+    directory: RwLock<Directory>,
+}
+
+impl WireGuard {
+    /// Makes it without peers. A session that we asked for is renewed after `rekey_after`, at most
+    /// 120 seconds.
+    pub fn new(private: PrivateKey, rekey_after: Duration, now: Instant) -> Self {
+        let public = private.public();
+        let identity = Identity {
+            limiter: Arc::new(RateLimiter::new(&public.to_x25519(), u64::MAX)),
+            indices: Arc::default(),
+            private,
+            public,
+            rekey_after,
+        };
+        let gate = Mutex::new(Gate::new(public.as_bytes(), now));
+        Self { identity, gate, directory: RwLock::default() }
+    }
+
+    /// Gives our public key.
+    pub fn public(&self) -> PublicKey {
+        self.identity.public
+    }
+
+    /// Adds a peer; one with the same id or key is forgotten.
+    pub fn add(&self, spec: PeerSpec, now: Instant) {
+        let PeerSpec { id, key, preshared, keepalive, endpoint } = spec;
+        let mut directory = self.directory_mut();
+        if let Some(former) = directory.by_key.insert(key, id)
+            && let Some(slot) = directory.slots.get_mut(former.slot())
+        {
+            *slot = None;
+        }
+        if keepalive.is_some() {
+            directory.kept_alive.insert(id);
+        }
+        directory.endpoints.extend(endpoint);
+        let state = State::new(id, key, preshared, keepalive, endpoint, now);
+        if directory.slots.len() <= id.slot() {
+            directory.slots.resize_with(id.slot() + 1, || None);
+        }
+        directory.slots[id.slot()] = Some((id, Arc::new(Peer(Mutex::new(state)))));
+    }
+
+    /// Asks peers whose endpoint is known for a session, before there is anything to send.
+    pub fn start(&self, now: Instant, post: &mut Post) {
+        let eager: Vec<_> = self.peers().take(EAGER_MAX).collect();
+        for peer in eager {
+            peer.lock().initiate(now, &self.identity, post);
+        }
+    }
+
+    /// Does what is due by time; to be called every 100 ms or more often.
+    pub fn tick(&self, now: Instant, post: &mut Post) {
+        let mut ids = self.identity.indices.peers();
+        ids.extend(&self.directory().kept_alive);
+        for id in ids {
+            let Some(peer) = self.peer(id) else { continue };
+            let mut state = peer.lock();
+            if state.due <= now {
+                state.tick(now, &self.identity, post);
+            }
+        }
+    }
+
+    /// Changes where a peer is: its name has another address now.
+    pub fn set_endpoint(&self, id: PeerId, endpoint: SocketAddr) {
+        if let Some(peer) = self.peer(id) {
+            peer.lock().endpoint = Some(endpoint);
+            self.remember_endpoint(endpoint);
+        }
+    }
+
+    /// Changes a peer's preshared key; its session goes on until there is one with the new key.
+    pub fn set_preshared(
+        &self,
+        id: PeerId,
+        preshared: Option<PresharedKey>,
+        now: Instant,
+        post: &mut Post,
+    ) {
+        if let Some(peer) = self.peer(id) {
+            peer.lock().set_preshared(now, preshared, &self.identity, post);
+        }
+    }
+
+    /// Changes how long the way to a peer may be silent.
+    pub fn set_keepalive(&self, id: PeerId, keepalive: Option<Duration>) {
+        let Some(peer) = self.peer(id) else { return };
+        peer.lock().set_keepalive(keepalive);
+        let mut directory = self.directory_mut();
+        match keepalive {
+            Some(_) => directory.kept_alive.insert(id),
+            None => directory.kept_alive.remove(&id),
+        };
+    }
+
+    /// Tells of a peer.
+    pub fn status(&self, id: PeerId) -> Option<PeerStatus> {
+        let peer = self.peer(id)?;
+        let state = peer.lock();
+        Some(PeerStatus {
+            key: state.key,
+            endpoint: state.endpoint,
+            established: state.established,
+            sent_bytes: state.sent_bytes,
+            received_bytes: state.received_bytes,
+            keepalive: state.keepalive(),
+            has_preshared: state.preshared().is_some(),
+        })
+    }
+
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn directory(&self) -> RwLockReadGuard<'_, Directory> {
+        self.directory.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn directory_mut(&self) -> RwLockWriteGuard<'_, Directory> {
+        self.directory.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn peer(&self, id: PeerId) -> Option<Arc<Peer>> {
+        let directory = self.directory();
+        let (own, peer) = directory.slots.get(id.slot())?.as_ref()?;
+        (*own == id).then(|| Arc::clone(peer))
+    }
+
+    fn peers(&self) -> impl Iterator<Item = Arc<Peer>> + use<> {
+        let peers: Vec<_> =
+            self.directory().slots.iter().flatten().map(|it| it.1.clone()).collect();
+        peers.into_iter()
+    }
+
+    fn by_key(&self, key: &PublicKey) -> Option<Arc<Peer>> {
+        let id = *self.directory().by_key.get(key)?;
+        self.peer(id)
+    }
+
+    fn is_endpoint(&self, address: SocketAddr) -> bool {
+        self.directory().endpoints.contains(&address)
+    }
+
+    /// Peers move: addresses that none has any more stay known until there are too many.
+    fn remember_endpoint(&self, address: SocketAddr) {
+        let mut directory = self.directory_mut();
+        if directory.endpoints.len() >= ENDPOINTS_MAX {
+            directory.endpoints.clear();
+        }
+        directory.endpoints.insert(address);
+    }
+}

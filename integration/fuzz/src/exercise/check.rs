@@ -336,7 +336,7 @@ impl View<'_> {
         assert_eq!(transmit.len.div_ceil(size), count, "equal datagrams, the last may be shorter");
         let peer = self.node.peer(transmit.peer).expect("a peer");
         let layer = LAYERS[transmit.network.index()];
-        assert_eq!(transmit.to, peer.endpoint(layer));
+        assert_eq!(Some(transmit.to), peer.endpoint(layer));
         assert!(transmit.from.is_none_or(|from| from == OWN));
         assert!(peer.networks.contains(&transmit.network), "peer is not in the network");
         for datagram in bytes.chunks(size as usize) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tunctl::forward::{FloodRate, Learning, Limits, Place, Rules};
 use tunctl::frame::{Layer, Mac};
-use tunctl::node::{NetworkSettings, NodeSettings, PeerSettings};
+use tunctl::node::{Crossing, NetworkSettings, NodeSettings, PeerSettings};
 use tunctl::offload::{BigTcp, Coalesce};
 use tunctl::peer::{NetworkId, PeerId, Vni};
 
@@ -136,8 +136,10 @@ fn peer_settings(peer: usize, is_strict: bool, source: &mut Source) -> PeerSetti
     }
     PeerSettings {
         name: format!("peer-{peer}"),
-        vxlan: SocketAddr::new(underlay(peer), VXLAN_PORT),
-        vxlan_gpe: SocketAddr::new(underlay(peer), GPE_PORT),
+        crossing: Crossing::Vxlan {
+            vxlan: SocketAddr::new(underlay(peer), VXLAN_PORT),
+            vxlan_gpe: SocketAddr::new(underlay(peer), GPE_PORT),
+        },
         networks,
         allowed_ips: Some(allowed_ips),
         allowed_macs: (is_strict && peer == 0)

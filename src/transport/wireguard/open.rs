@@ -1,0 +1,269 @@
+//! Inbound: what a receive call gave, from the messages to the packets in them.
+
+use std::time::Instant;
+
+use boringtun::noise::handshake::parse_handshake_anon;
+use boringtun::noise::{Packet, Tunn};
+
+use super::gate::Admission;
+use super::message::{DATA_HEADER, KeyAge, Message, key_age};
+use super::peer::{Opened, State};
+use super::seal::release;
+use super::{Event, Letter, Loss, Post, PublicKey, Run, Scratch, WireGuard};
+use crate::buffer::{Memory, Piece};
+use crate::drops::DropReason;
+use crate::peer::PeerId;
+use crate::transport::Received;
+
+/// What a batch of messages held.
+#[derive(Default)]
+pub struct Contents {
+    /// Packets of one peer each, in the order of their arrival.
+    pub runs: Vec<Run>,
+    /// The packets that the runs point into.
+    pub packets: Vec<Piece>,
+}
+
+impl Contents {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.runs.clear();
+        self.packets.clear();
+    }
+}
+
+impl WireGuard {
+    /// Opens the messages of a receive buffer, each in its place, and appends the packets in them
+    /// to `contents`. What has to be answered is posted.
+    pub fn open(
+        &self,
+        now: Instant,
+        received: &Received,
+        memory: &mut Memory,
+        scratch: &mut Scratch,
+        contents: &mut Contents,
+        post: &mut Post,
+    ) {
+        if received.truncated {
+            post.losses.push(Loss::of(None, DropReason::DatagramTruncated, 1));
+            return;
+        }
+        let len = received.piece.len as usize;
+        let stride = received.stride.map_or(len, usize::from).max(1);
+        let mut at = 0;
+        while at < len {
+            let datagram = received.piece.part(at, stride.min(len - at));
+            let opening = Opening { now, received, stride };
+            at = match Message::parse(memory.bytes(datagram)) {
+                Some(Message::Data { receiver, .. }) => {
+                    opening.data(self, receiver, at, memory, scratch, contents, post)
+                }
+                message => {
+                    self.control(&opening, message, memory.bytes(datagram), post);
+                    at + stride
+                }
+            };
+        }
+    }
+
+    /// Takes a message that holds no packet.
+    fn control(
+        &self,
+        opening: &Opening<'_>,
+        message: Option<Message>,
+        bytes: &[u8],
+        post: &mut Post,
+    ) {
+        let result = match message {
+            Some(Message::Initiation) => self.initiation(opening, bytes, post),
+            Some(Message::Response { receiver } | Message::CookieReply { receiver }) => {
+                self.answer(opening, receiver, bytes, post)
+            }
+            Some(Message::Data { .. }) | None => Err((None, DropReason::WireGuardMalformed)),
+        };
+        if let Err((peer, reason)) = result {
+            post.losses.push(Loss::of(peer, reason, 1));
+        }
+    }
+
+    fn initiation(
+        &self,
+        opening: &Opening<'_>,
+        bytes: &[u8],
+        post: &mut Post,
+    ) -> Result<(), (Option<PeerId>, DropReason)> {
+        let Opening { now, received, .. } = *opening;
+        let is_known = self.is_endpoint(received.from);
+        match self.gate().admit(now, received.from, is_known, bytes) {
+            Admission::Pass => {}
+            Admission::Refuse(reason) => return Err((None, reason)),
+            Admission::Challenge(reply) => {
+                post.letters.push(Letter {
+                    to: received.from,
+                    from: received.local,
+                    peer: None,
+                    tos: 0,
+                    bytes: reply.to_vec(),
+                });
+                return Err((None, DropReason::WireGuardUnderLoad));
+            }
+        }
+        let malformed = (None, DropReason::WireGuardMalformed);
+        let Ok(Packet::HandshakeInit(init)) = Tunn::parse_incoming_packet(bytes) else {
+            return Err(malformed);
+        };
+        let identity = self.identity();
+        let (secret, public) = (identity.private.to_secret(), identity.public.to_x25519());
+        let half = parse_handshake_anon(&secret, &public, &init)
+            .map_err(|_| (None, DropReason::WireGuardHandshake))?;
+        let key = PublicKey::from_bytes(half.peer_static_public);
+        let peer = self.by_key(&key).ok_or((None, DropReason::WireGuardUnknownKey))?;
+        let mut state = peer.lock();
+        let (id, before) = (state.id, state.endpoint);
+        // The answer goes where the initiation came from.
+        state.endpoint = Some(received.from);
+        state.local = received.local.or(state.local);
+        let taken = state.take_initiation(now, identity, bytes, post);
+        if let Err(reason) = taken {
+            state.endpoint = before;
+            return Err((Some(id), reason));
+        }
+        opening.note(self, &mut state, bytes.len(), before != Some(received.from), post);
+        Ok(())
+    }
+
+    fn answer(
+        &self,
+        opening: &Opening<'_>,
+        receiver: u32,
+        bytes: &[u8],
+        post: &mut Post,
+    ) -> Result<(), (Option<PeerId>, DropReason)> {
+        let Opening { now, received, .. } = *opening;
+        let unknown = (None, DropReason::WireGuardUnknownIndex);
+        let id = self.identity().indices.peer(receiver).ok_or(unknown)?;
+        let peer = self.peer(id).ok_or(unknown)?;
+        let mut state = peer.lock();
+        let is_session =
+            state.take_answer(now, receiver, bytes, post).map_err(|reason| (Some(id), reason))?;
+        if is_session {
+            let moved = state.note_received(now, received.from, received.local);
+            opening.note(self, &mut state, bytes.len(), moved, post);
+            post.events.push(Event::Established { peer: id });
+            release(now, &mut state, post);
+        }
+        Ok(())
+    }
+}
+
+/// What the messages of a receive buffer have in common.
+struct Opening<'a> {
+    now: Instant,
+    received: &'a Received,
+    stride: usize,
+}
+
+impl Opening<'_> {
+    /// Opens data messages of one session, from `at` on, as long as they follow each other; gives
+    /// where that ends.
+    #[expect(clippy::too_many_arguments, reason = "where from, where to, and what comes of it")]
+    fn data(
+        &self,
+        wireguard: &WireGuard,
+        receiver: u32,
+        mut at: usize,
+        memory: &mut Memory,
+        scratch: &mut Scratch,
+        contents: &mut Contents,
+        post: &mut Post,
+    ) -> usize {
+        let Self { now, received, stride } = *self;
+        let len = received.piece.len as usize;
+        let id = wireguard.identity().indices.peer(receiver);
+        let Some((id, peer)) = id.and_then(|id| Some((id, wireguard.peer(id)?))) else {
+            post.losses.push(Loss::of(None, DropReason::WireGuardUnknownIndex, 1));
+            return at + stride;
+        };
+        let mut state = peer.lock();
+        let (first, mut bytes) = (contents.packets.len(), 0);
+        let established = state.established;
+        while at < len {
+            let datagram = received.piece.part(at, stride.min(len - at));
+            match Message::parse(memory.bytes(datagram)) {
+                Some(Message::Data { receiver: own, counter }) if own == receiver => {
+                    match open_one(now, &mut state, receiver, counter, datagram, memory, scratch) {
+                        Ok(packet) => {
+                            bytes += datagram.len as usize;
+                            contents.packets.extend(packet);
+                        }
+                        Err(reason) => post.losses.push(Loss::of(Some(id), reason, 1)),
+                    }
+                }
+                _ => break,
+            }
+            at += stride;
+        }
+        if bytes > 0 {
+            let moved = state.note_received(now, received.from, received.local);
+            self.note(wireguard, &mut state, bytes, moved, post);
+            if state.established != established {
+                post.events.push(Event::Established { peer: id });
+                release(now, &mut state, post);
+            }
+        }
+        contents.push(Run {
+            peer: id,
+            tos: received.tos,
+            local: received.local,
+            packets: first..contents.packets.len(),
+        });
+        at
+    }
+
+    /// Notes what was authentic, once for a run.
+    fn note(
+        &self,
+        wireguard: &WireGuard,
+        state: &mut State,
+        bytes: usize,
+        has_moved: bool,
+        post: &mut Post,
+    ) {
+        state.received_bytes += bytes as u64;
+        if has_moved {
+            let (peer, to) = (state.id, self.received.from);
+            wireguard.remember_endpoint(to);
+            post.events.push(Event::Moved { peer, to, local: state.local });
+        }
+    }
+}
+
+impl Contents {
+    fn push(&mut self, run: Run) {
+        if !run.packets.is_empty() {
+            self.runs.push(run);
+        }
+    }
+}
+
+/// Opens a data message in its place; gives the packet, none for a keepalive.
+fn open_one(
+    now: Instant,
+    state: &mut State,
+    receiver: u32,
+    counter: u64,
+    datagram: Piece,
+    memory: &mut Memory,
+    scratch: &mut Scratch,
+) -> Result<Option<Piece>, DropReason> {
+    if key_age(counter) == KeyAge::Spent {
+        return Err(DropReason::WireGuardMessageLimit);
+    }
+    let sealed = &mut scratch.0[..datagram.len as usize];
+    sealed.copy_from_slice(memory.bytes(datagram));
+    let room = datagram.skip(DATA_HEADER);
+    match state.open(now, receiver, sealed, memory.bytes_mut(room))? {
+        Opened::Packet(len) => Ok(Some(room.part(0, len))),
+        Opened::Nothing => Ok(None),
+    }
+}

@@ -1,0 +1,152 @@
+//! Outbound: a run of packets becomes a run of data messages, sealed one by one into the block
+//! that one send takes.
+
+use std::time::Instant;
+
+use super::message::{DATA_OVERHEAD, KeyAge, padded};
+use super::peer::State;
+use super::waiting::Packet;
+use super::{Letter, Loss, Post, Scratch, WireGuard};
+use crate::buffer::{Memory, Piece};
+use crate::drops::DropReason;
+use crate::transport::Transmit;
+
+impl WireGuard {
+    /// Seals what a transmit holds into `sealed`, and gives the transmit of that; none where it
+    /// cannot go yet (it waits for the session that is asked for) or never.
+    ///
+    /// `pieces` are the whole batch's; `sealed` has room for what one send takes.
+    #[expect(clippy::too_many_arguments, reason = "what is sealed, where to, and what comes of it")]
+    pub fn seal(
+        &self,
+        now: Instant,
+        transmit: &Transmit,
+        pieces: &[Piece],
+        memory: &Memory,
+        (sealed, room): (&mut Memory, Piece),
+        scratch: &mut Scratch,
+        post: &mut Post,
+    ) -> Option<Transmit> {
+        let Some(peer) = self.peer(transmit.peer) else {
+            post.lose(transmit, DropReason::NoPeers, u64::from(transmit.count));
+            return None;
+        };
+        let mut state = peer.lock();
+        let own = &pieces[transmit.pieces.start as usize..transmit.pieces.end as usize];
+        let mut packets = Packets { transmit, pieces: own, memory, left: transmit.len as usize };
+        if !state.has_session() {
+            self.wait(now, &mut state, &mut packets, scratch, post);
+            return None;
+        }
+        let Some(to) = state.endpoint else {
+            post.lose(transmit, DropReason::NoEndpoint, u64::from(transmit.count));
+            return None;
+        };
+        let (mut count, mut len, mut first_len, mut is_worn) = (0, 0, 0, false);
+        while let Some(packet_len) = packets.next(&mut scratch.0) {
+            let padded = padded(packet_len, transmit.room.into());
+            scratch.0[packet_len..padded].fill(0);
+            let place = room.skip(len);
+            let Some((sealed_len, age)) = state.seal(&scratch.0[..padded], sealed.bytes_mut(place))
+            else {
+                let lost = u64::from(transmit.count - count);
+                post.lose(transmit, DropReason::WireGuardMessageLimit, lost);
+                break;
+            };
+            is_worn |= age == KeyAge::Worn;
+            if count == 0 {
+                first_len = sealed_len;
+            }
+            (count, len) = (count + 1, len + sealed_len);
+        }
+        state.note_sent(now, len, true);
+        if is_worn {
+            state.initiate(now, self.identity(), post);
+        }
+        (count > 0).then(|| Transmit {
+            to,
+            from: state.local,
+            datagram_len: first_len as u16,
+            count,
+            len: len as u32,
+            pieces: 0..1,
+            ..transmit.clone()
+        })
+    }
+
+    /// Keeps what cannot be sealed yet, and asks for a session.
+    fn wait(
+        &self,
+        now: Instant,
+        state: &mut State,
+        packets: &mut Packets<'_>,
+        scratch: &mut Scratch,
+        post: &mut Post,
+    ) {
+        let transmit = packets.transmit;
+        if state.endpoint.is_none() {
+            post.lose(transmit, DropReason::NoEndpoint, u64::from(transmit.count));
+            return;
+        }
+        while let Some(len) = packets.next(&mut scratch.0) {
+            let padded = padded(len, transmit.room.into());
+            scratch.0[len..padded].fill(0);
+            let bytes = scratch.0[..padded].into();
+            let packet = Packet { bytes, network: transmit.network, tos: transmit.tos };
+            if let Some(oldest) = state.waiting.push(packet) {
+                post.losses.push(Loss {
+                    network: Some(oldest.network),
+                    peer: Some(state.id),
+                    reason: DropReason::WireGuardNoSession,
+                    packets: 1,
+                });
+            }
+        }
+        state.initiate(now, self.identity(), post);
+    }
+}
+
+/// Sends what waited for the session that there is now.
+pub(super) fn release(now: Instant, state: &mut State, post: &mut Post) {
+    if state.waiting.is_empty() || !state.has_session() {
+        return;
+    }
+    let Some(to) = state.endpoint else { return };
+    for packet in state.waiting.take() {
+        let mut bytes = vec![0; packet.bytes.len() + DATA_OVERHEAD];
+        if state.seal(&packet.bytes, &mut bytes).is_some() {
+            state.note_sent(now, bytes.len(), true);
+            let (from, peer) = (state.local, Some(state.id));
+            post.letters.push(Letter { to, from, peer, tos: packet.tos, bytes });
+        }
+    }
+}
+
+/// The packets of a transmit, read one after another.
+struct Packets<'a> {
+    transmit: &'a Transmit,
+    /// What is left of the pieces.
+    pieces: &'a [Piece],
+    memory: &'a Memory,
+    left: usize,
+}
+
+impl Packets<'_> {
+    /// Copies the next packet to the front of `room`; gives its length.
+    fn next(&mut self, room: &mut [u8]) -> Option<usize> {
+        if self.left == 0 {
+            return None;
+        }
+        let len = self.left.min(self.transmit.datagram_len.into());
+        let mut done = 0;
+        while done < len {
+            // A packet is made of whole pieces; pieces that end early would be a defect.
+            let (piece, rest) = self.pieces.split_first()?;
+            let bytes = self.memory.bytes(*piece);
+            room.get_mut(done..done + bytes.len())?.copy_from_slice(bytes);
+            (done, self.pieces) = (done + bytes.len(), rest);
+        }
+        self.left -= done;
+        Some(len)
+    }
+}
