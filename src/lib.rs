@@ -8,8 +8,8 @@
 //!   [`transport`]: how it crosses. [`node`]: both directions of a packet's way. All of them pure:
 //!   they take `now` and bytes, and return what to do.
 //! - [`device`], [`socket`], [`config`], [`api`]: the outside world; [`sys`] has all `unsafe`.
-//! - [`daemon`] runs it, [`lab`] makes hosts to try it on, [`mod@bench`] measures it there, [`cli`] is
-//!   what users meet.
+//! - [`daemon`] runs it, [`lab`] makes hosts to try it on, [`mod@bench`] measures it there, [`wg`] is the
+//!   face of wireguard-go, [`cli`] is what users meet.
 
 pub mod api;
 pub mod bench;
@@ -29,3 +29,4 @@ pub mod socket;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod transport;
+pub mod wg;

@@ -1,0 +1,3 @@
+//! The face of wireguard-go.
+mod key;
+pub mod uapi;
