@@ -3,6 +3,7 @@
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::mem;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -95,6 +96,32 @@ impl Bound {
         Ok(Self { listener: socket.into(), file })
     }
 
+    /// Takes a socket that listens at `path` already, made by whoever started this process.
+    ///
+    /// # Errors
+    ///
+    /// It is no listening Unix socket, or there is nothing at the path.
+    pub fn adopt(socket: OwnedFd, path: &Path) -> Result<Self, BindError> {
+        let socket = Socket::from(socket);
+        let is_unix = socket.local_addr().at("ask the socket for", path)?.is_unix();
+        if !is_unix || !socket.is_listener().at("ask the socket for", path)? {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput)).at("listen on", path);
+        }
+        let file = SocketFile::of(path)?;
+        socket.set_nonblocking(true).at("listen on", path)?;
+        Ok(Self { listener: socket.into(), file })
+    }
+
+    /// Gives the path.
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    /// Tells whether the file at the path is still our socket.
+    pub fn is_in_place(&self) -> bool {
+        self.file.is_in_place().unwrap_or(false)
+    }
+
     /// Gives the listening socket, non-blocking.
     ///
     /// # Errors
@@ -134,12 +161,13 @@ impl SocketFile {
         if mem::replace(&mut self.is_removed, true) {
             return Ok(());
         }
+        if self.is_in_place()? { fs::remove_file(&self.path) } else { Ok(()) }
+    }
+
+    fn is_in_place(&self) -> io::Result<bool> {
         match fs::symlink_metadata(&self.path) {
-            Ok(now) if (now.dev(), now.ino()) == (self.device, self.inode) => {
-                fs::remove_file(&self.path)
-            }
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Ok(now) => Ok((now.dev(), now.ino()) == (self.device, self.inode)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -289,6 +317,21 @@ mod tests {
         first.remove().unwrap();
 
         assert_eq!(Presence::of(&path).unwrap(), Presence::Live);
+    }
+
+    #[test]
+    fn socket_that_listens_already_is_adopted_and_another_descriptor_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let stream = UnixStream::connect(&path).unwrap();
+
+        assert!(Bound::adopt(stream.into(), &path).is_err());
+        let bound = Bound::adopt(listener.into(), &path).unwrap();
+        assert!(bound.is_in_place());
+        bound.listener().unwrap().accept().unwrap();
+        fs::rename(&path, directory.path().join("b.sock")).unwrap();
+        assert!(!bound.is_in_place());
     }
 
     #[test]

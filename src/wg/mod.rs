@@ -1,3 +1,45 @@
-//! The face of wireguard-go.
-mod key;
+//! The face of wireguard-go: what `wg` and `wg-quick` expect of a userspace WireGuard.
+//!
+//! [`uapi`] is the protocol, [`Socket`] the place where it is spoken, [`run()`] the program's life:
+//! how it is called, goes to the background, and ends when its socket or its interface is removed.
+//! This room never sees a packet: what moves them stands behind [`Interface`]. Read `uapi/mod.rs`
+//! first, then `run.rs`.
+
+mod arguments;
+mod background;
+pub mod key;
+mod log;
+mod name;
+mod removal;
+mod run;
+mod serve;
+mod socket;
 pub mod uapi;
+
+pub use arguments::{Arguments, Environment, EnvironmentError, PROGRAM, with_verb};
+pub use background::BackgroundError;
+pub use log::LogLevel;
+pub use name::{InterfaceName, NameError};
+pub use removal::wait_for_removal;
+pub use run::{RunError, Start, Started, run};
+pub use serve::{Limits, serve};
+pub use socket::{DIRECTORY, Socket};
+
+use nix::errno::Errno;
+
+/// What the UAPI asks of the device behind it. It is called from several threads.
+pub trait Interface: Send + Sync {
+    /// Tells everything.
+    fn get(&self) -> uapi::Snapshot;
+
+    /// Makes a change, as a whole.
+    ///
+    /// A peer with the interface's own key is left out, and removed where the key becomes the
+    /// interface's; an allowed address belongs to the peer that had it added last.
+    ///
+    /// # Errors
+    ///
+    /// Nothing has changed. wireguard-go gives `EADDRINUSE` where the port or the mark cannot be
+    /// had, and `EINVAL` for too many peers.
+    fn set(&self, change: uapi::Set) -> Result<(), Errno>;
+}
