@@ -20,6 +20,8 @@ mod scene;
 mod security;
 mod shared_prefix;
 mod underlay;
+mod wg_program;
+mod wg_tool;
 mod workers;
 
 use crate::harness::Case;
@@ -42,6 +44,8 @@ pub fn all() -> Vec<Case> {
         big_tcp::cases(),
         workers::cases(),
         lifecycle::cases(),
+        wg_tool::cases(),
+        wg_program::cases(),
         bad_wire::cases(),
         noise::cases(),
         beside_noise::cases(),
