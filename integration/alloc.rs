@@ -215,6 +215,7 @@ fn socket_spec(listen: &str) -> SocketSpec {
         gso: Switch::Auto,
         gro: Switch::Auto,
         has_siblings: false,
+        is_own_port: false,
     }
 }
 

@@ -10,7 +10,7 @@ use clap::Parser;
 use ipnet::IpNet;
 use nix::errno::Errno;
 use tunctl::device::{Device, DeviceSpec, Kind, Switch};
-use tunctl::wg::key::{PresharedKey, PrivateKey, PublicKey};
+use tunctl::transport::wireguard::{PresharedKey, PrivateKey, PublicKey};
 use tunctl::wg::uapi::{AllowedIp, PeerSet, PeerSnapshot, Set, Snapshot};
 use tunctl::wg::{self, Arguments, Interface, Started};
 

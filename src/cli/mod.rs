@@ -30,6 +30,7 @@ use self::demo::DemoArgs;
 use self::import::ImportArgs;
 use self::show::{ShowArgs, Subject};
 use crate::daemon;
+use crate::wg;
 
 /// The variable that stands for `--socket`.
 const SOCKET_VARIABLE: &str = "TUNCTL_SOCKET";
@@ -70,6 +71,8 @@ enum Verb {
     /// Print the configuration that a wg-quick file means
     #[command(after_help = import::HELP)]
     Import(ImportArgs),
+    /// Take the place of wireguard-go: an interface that wg and wg-quick configure
+    Wg(wg::Arguments),
     /// Show the daemon, its networks and its sockets
     #[command(after_help = keys::STATUS)]
     Status(ShowArgs),
@@ -125,7 +128,7 @@ impl Failure {
 
 /// Runs the program with these arguments, the first of which is its name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let result = match Arguments::try_parse_from(arguments) {
+    let result = match Arguments::try_parse_from(wg::with_verb(arguments)) {
         Ok(arguments) => arguments.run(),
         Err(error) => usage::answer(&error),
     };
@@ -164,6 +167,7 @@ impl Arguments {
             Verb::Genpsk => genkey::preshared(),
             Verb::Pubkey => pubkey::run(),
             Verb::Import(options) => import::run(&options),
+            Verb::Wg(arguments) => wg::run(&arguments, wg::start).map_err(Failure::failed),
             Verb::Status(options) => show(Subject::Status, options),
             Verb::Peers(options) => show(Subject::Peers, options),
             Verb::Fdb(options) => show(Subject::Fdb, options),

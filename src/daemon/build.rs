@@ -126,7 +126,34 @@ pub(super) struct Port {
     pub(super) coalescing_refused: Vec<String>,
 }
 
+impl Port {
+    /// What is known of the device of a single tunnel.
+    pub(super) fn of_tunnel(device: &Device, big_tcp: Policy) -> Self {
+        Self {
+            interface: device.name().to_owned(),
+            offloads: device.offloads().clone(),
+            addresses: Vec::new(),
+            max_entries: 0,
+            own_mac: None,
+            big_tcp,
+            coalescing_refused: Vec::new(),
+        }
+    }
+}
+
 impl Build {
+    /// What the workers of a single tunnel need; nothing is to be undone.
+    pub(super) fn of_tunnel(
+        node: NodeSettings,
+        ports: Vec<Port>,
+        ends: Vec<Ends>,
+        engine: Arc<WireGuard>,
+        busy_poll: Duration,
+    ) -> Self {
+        let teardown = Teardown::default();
+        Self { node, ports, ends, wireguard: Some(engine), busy_poll, teardown }
+    }
+
     /// Gives what makes the first worker look at its questions.
     pub fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
         let wake = Arc::clone(&self.ends[0].wake);
@@ -191,7 +218,7 @@ fn workers(config: &Config) -> u8 {
 }
 
 /// Opens for each further worker what the first has.
-fn open_ends(
+pub(super) fn open_ends(
     workers: u8,
     devices: Vec<Device>,
     underlay: Underlay,
@@ -230,6 +257,7 @@ fn socket_spec(config: &Config, workers: u8) -> SocketSpec {
         gso: switch(offload.udp_gso),
         gro: switch(offload.udp_gro),
         has_siblings: workers > 1,
+        is_own_port: false,
     }
 }
 
@@ -250,13 +278,13 @@ fn switch(switch: config::Switch) -> Switch {
 }
 
 /// Netlink on a runtime of its own: only the start and the stop use it.
-struct Netlink {
-    runtime: Runtime,
-    handle: rtnetlink::Handle,
+pub(super) struct Netlink {
+    pub(super) runtime: Runtime,
+    pub(super) handle: rtnetlink::Handle,
 }
 
 impl Netlink {
-    fn connect() -> Result<Self, StartError> {
+    pub(super) fn connect() -> Result<Self, StartError> {
         let io = |source| StartError::Io { step: "open netlink", source };
         let runtime = Builder::new_current_thread().enable_all().build().map_err(io)?;
         let handle = {
@@ -305,6 +333,7 @@ fn open_port(
             config::Routes::Table(table) => Some(table),
             config::Routes::Auto | config::Routes::Off => None,
         },
+        stays_down: false,
     };
     let applied = netlink
         .runtime

@@ -17,9 +17,12 @@ mod log_limit;
 mod sealing;
 mod shared;
 mod teardown;
+mod tunnel;
 mod waiting;
 mod worker;
 
+pub use build::StartError;
 pub use lifecycle::{RunError, run, socket_path};
 pub use log_limit::LogLimit;
 pub use teardown::{Teardown, TeardownError};
+pub use tunnel::Tunnel;

@@ -53,6 +53,22 @@ impl Worker {
         });
     }
 
+    /// Sends and counts what others have left for this worker.
+    pub(super) fn send_posts(&mut self, now: Instant) {
+        let posts = self.shared.take_posts();
+        if posts.is_empty() {
+            return;
+        }
+        self.with_sealing(|worker, sealing| {
+            for mut post in posts {
+                sealing.post.letters.append(&mut post.letters);
+                sealing.post.losses.append(&mut post.losses);
+                sealing.post.events.append(&mut post.events);
+            }
+            worker.deliver_post(now, sealing);
+        });
+    }
+
     /// Seals a transmit and sends it. Fails with what was sent, of which the kernel refused a
     /// part.
     pub(super) fn send_sealed(

@@ -4,6 +4,7 @@
 //! of the packet path, which is where nine tenths of the time go. One worker alone never waits for it.
 
 use std::io;
+use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,8 +16,9 @@ use crate::device;
 use crate::drops::DropReason;
 use crate::node::Node;
 use crate::offload::{BigTcp, DeviceWrite};
+use crate::socket::Underlay;
 use crate::sys::poll::Wake;
-use crate::transport::wireguard::WireGuard;
+use crate::transport::wireguard::{Post, WireGuard};
 
 /// The state of all workers.
 pub(super) struct Shared {
@@ -26,6 +28,10 @@ pub(super) struct Shared {
     wakes: Vec<Arc<Wake>>,
     /// Sessions with WireGuard peers, where there are any; each peer has a lock of its own.
     pub(super) wireguard: Option<Arc<WireGuard>>,
+    /// New sockets for each worker, that it takes up when it is woken.
+    underlays: Vec<Mutex<Option<Underlay>>>,
+    /// What the first worker has to send and count, of somebody who has no sockets.
+    posts: Mutex<Vec<Post>>,
     /// The system calls of each worker, as it said last.
     calls: Vec<Mutex<report::Worker>>,
 }
@@ -68,8 +74,10 @@ impl Shared {
         wireguard: Option<Arc<WireGuard>>,
     ) -> Self {
         let calls = wakes.iter().map(|_| Mutex::default()).collect();
+        let underlays = wakes.iter().map(|_| Mutex::default()).collect();
         let core = Mutex::new(Core { node, ports });
-        Self { core, stop: AtomicBool::new(false), wakes, wireguard, calls }
+        let (stop, posts) = (AtomicBool::new(false), Mutex::default());
+        Self { core, stop, wakes, wireguard, underlays, posts, calls }
     }
 
     /// Waits for the lock. A worker that panicked with it ends the daemon; until then what it left
@@ -86,6 +94,37 @@ impl Shared {
 
     pub(super) fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
+    }
+
+    /// Hands new sockets to each worker, as many as there are workers.
+    pub(super) fn hand_over(&self, underlays: impl IntoIterator<Item = Underlay>) {
+        for ((place, wake), underlay) in self.underlays.iter().zip(&self.wakes).zip(underlays) {
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(underlay);
+            wake.set();
+        }
+    }
+
+    /// Takes the sockets that were handed to a worker.
+    pub(super) fn take_underlay(&self, worker: usize) -> Option<Underlay> {
+        self.underlays[worker].lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Has the first worker send and count something.
+    pub(super) fn post(&self, post: Post) {
+        if !post.is_empty() {
+            self.posts.lock().unwrap_or_else(PoisonError::into_inner).push(post);
+            self.wakes[0].set();
+        }
+    }
+
+    /// Takes what is to be sent and counted.
+    pub(super) fn take_posts(&self) -> Vec<Post> {
+        mem::take(&mut *self.posts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Gives the number of workers.
+    pub(super) fn workers(&self) -> usize {
+        self.wakes.len()
     }
 
     /// Keeps the system calls of a worker for an answer.

@@ -82,6 +82,11 @@ impl Waiting {
         }
     }
 
+    /// Gives what it waits with, to watch other descriptors.
+    pub(super) fn poller(&self) -> &Poller {
+        &self.poller
+    }
+
     /// Gives the tokens that the last wait found ready.
     pub(super) fn ready(&self) -> impl Iterator<Item = u64> + '_ {
         self.poller.ready()

@@ -98,6 +98,11 @@ impl WorkerHandle {
         self.shared.stop();
     }
 
+    /// Gives what the workers share.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Waits for the workers' end.
     ///
     /// # Errors
@@ -213,7 +218,10 @@ impl Worker {
             self.calls.waits = waiting.calls();
             for token in waiting.ready() {
                 match token {
-                    TOKEN_WAKE => self.handle_wake(now),
+                    TOKEN_WAKE => {
+                        self.handle_wake(now);
+                        self.follow_underlay(&waiting).map_err(WorkerError::Poll)?;
+                    }
                     TOKEN_SOCKET.. => self.handle_socket(now, (token - TOKEN_SOCKET) as usize),
                     TOKEN_DEVICE.. => self.handle_device(now, (token - TOKEN_DEVICE) as usize)?,
                 }
@@ -232,6 +240,9 @@ impl Worker {
     fn handle_wake(&mut self, now: Instant) {
         self.wake.clear();
         self.tell_calls();
+        if self.index == 0 {
+            self.send_posts(now);
+        }
         // One at a time: packets go between two answers.
         if let Some(question) = self.queries.as_mut().and_then(QueryReceiver::try_next) {
             let calls = self.shared.calls();
@@ -243,6 +254,17 @@ impl Worker {
             question.answer(answer);
             self.wake.set();
         }
+    }
+
+    /// Takes up new sockets, if there are any; the former ones are closed.
+    fn follow_underlay(&mut self, waiting: &Waiting) -> io::Result<()> {
+        let Some(underlay) = self.shared.take_underlay(self.index) else { return Ok(()) };
+        for (_, fd, _) in self.underlay.listeners() {
+            waiting.poller().remove(fd)?;
+        }
+        watch_listeners(waiting.poller(), &underlay)?;
+        self.underlay = underlay;
+        Ok(())
     }
 
     fn tell_calls(&self) {
@@ -389,8 +411,13 @@ fn watch(ends: &Ends) -> io::Result<Poller> {
     for (index, device) in ends.devices.iter().enumerate() {
         poller.add(device.as_fd(), TOKEN_DEVICE + index as u64)?;
     }
-    for (index, fd, _) in ends.underlay.listeners() {
+    watch_listeners(&poller, &ends.underlay)?;
+    Ok(poller)
+}
+
+fn watch_listeners(poller: &Poller, underlay: &Underlay) -> io::Result<()> {
+    for (index, fd, _) in underlay.listeners() {
         poller.add(fd, TOKEN_SOCKET + index as u64)?;
     }
-    Ok(poller)
+    Ok(())
 }

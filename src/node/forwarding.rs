@@ -50,6 +50,30 @@ impl Forwarding {
         }
     }
 
+    /// Adds a peer.
+    pub(super) fn add_peer(&mut self, peer: PeerId) {
+        match self {
+            Self::L2(l2) => l2.add_peer(peer),
+            Self::L3(l3) => l3.add_peer(peer),
+        }
+    }
+
+    /// Removes a peer, and what it taught.
+    pub(super) fn forget_peer(&mut self, peer: PeerId) {
+        match self {
+            Self::L2(l2) => l2.forget_peer(peer),
+            Self::L3(l3) => l3.forget_peer(peer),
+        }
+    }
+
+    /// Replaces the routes of a network of packets; gives the former ones.
+    pub(super) fn set_routes(&mut self, routes: Routes) -> Option<Routes> {
+        match self {
+            Self::L2(_) => None,
+            Self::L3(l3) => Some(l3.set_routes(routes)),
+        }
+    }
+
     /// Learns where a packet's source is.
     pub(super) fn learn(
         &mut self,

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use crate::buffer::{Memory, Piece};
 use crate::drops::{DropCounters, DropReason};
-use crate::forward::Place;
+use crate::forward::{Place, Routes};
 use crate::offload::BigTcp;
 use crate::peer::{NetworkId, PeerId};
 
@@ -111,6 +111,35 @@ impl Node {
         if let Some(peer) = self.peers.live_mut(peer) {
             peer.learn_path_mtu(path_mtu);
         }
+    }
+
+    /// Adds a peer while the node is at work; none if there are as many as ids. Routes to it are
+    /// set by [`Node::set_routes`].
+    pub fn add_peer(&mut self, settings: &PeerSettings) -> Option<PeerId> {
+        let id = self.peers.add(settings)?;
+        for network in &settings.networks {
+            if let Some(network) = self.networks.at_mut(*network) {
+                network.forwarding.add_peer(id);
+            }
+        }
+        Some(id)
+    }
+
+    /// Removes a peer and what it taught; its id means nobody from then on. What was dropped on
+    /// the way to it stays in the counters of all.
+    pub fn remove_peer(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.remove(id) else { return };
+        for network in &peer.networks {
+            if let Some(network) = self.networks.at_mut(*network) {
+                network.forwarding.forget_peer(id);
+            }
+        }
+    }
+
+    /// Replaces the routes of a network of packets; gives the former ones, to be dropped without
+    /// the node in hand.
+    pub fn set_routes(&mut self, network: NetworkId, routes: Routes) -> Option<Routes> {
+        self.networks.at_mut(network)?.forwarding.set_routes(routes)
     }
 
     /// Takes note of where a WireGuard peer is now, and of the address of ours that it sends to.

@@ -163,9 +163,21 @@ impl Peer {
     }
 }
 
+/// The most generations of a slot; the tables hold what was learned from a former peer for less
+/// time than it takes to use them up.
+const GENERATIONS: u16 = 1 << (32 - PeerId::SLOT_BITS);
+
+/// A place for a peer; the next one in it has another generation.
+struct Slot {
+    generation: u16,
+    peer: Option<Peer>,
+}
+
 /// All peers of a node.
 pub(super) struct Peers {
-    slots: Vec<Peer>,
+    slots: Vec<Slot>,
+    /// Places without a peer.
+    free: Vec<usize>,
     by_address: HashMap<IpAddr, PeerId, RandomState>,
     /// The last answer of `by_address`: bulk traffic comes from one peer.
     last: Option<(IpAddr, PeerId)>,
@@ -173,17 +185,47 @@ pub(super) struct Peers {
 
 impl Peers {
     pub(super) fn new(settings: &NodeSettings) -> Self {
-        let slots: Vec<_> = settings.peers.iter().map(Peer::new).collect();
-        let by_address = slots
-            .iter()
-            .enumerate()
-            .filter_map(|(slot, peer)| match peer.crossing {
-                Crossing::Vxlan { vxlan, .. } => Some((vxlan.ip(), PeerId::new(slot, 0))),
-                Crossing::WireGuard { .. } => None,
-            })
-            .map(|(address, peer)| (address.to_canonical(), peer))
-            .collect();
-        Self { slots, by_address, last: None }
+        let mut peers = Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_address: HashMap::default(),
+            last: None,
+        };
+        for peer in &settings.peers {
+            peers.add(peer);
+        }
+        peers
+    }
+
+    /// Adds a peer; none if there are as many as ids.
+    pub(super) fn add(&mut self, settings: &PeerSettings) -> Option<PeerId> {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None if self.slots.len() >> PeerId::SLOT_BITS > 0 => return None,
+            None => {
+                self.slots.push(Slot { generation: 0, peer: None });
+                self.slots.len() - 1
+            }
+        };
+        let place = &mut self.slots[slot];
+        place.peer = Some(Peer::new(settings));
+        let id = PeerId::new(slot, place.generation);
+        if let Crossing::Vxlan { vxlan, .. } = settings.crossing {
+            self.by_address.insert(vxlan.ip().to_canonical(), id);
+        }
+        Some(id)
+    }
+
+    /// Takes a peer away.
+    pub(super) fn remove(&mut self, id: PeerId) -> Option<Peer> {
+        let slot =
+            self.slots.get_mut(id.slot()).filter(|slot| slot.generation == id.generation())?;
+        let peer = slot.peer.take()?;
+        slot.generation = (slot.generation + 1) % GENERATIONS;
+        self.free.push(id.slot());
+        self.by_address.retain(|_, other| *other != id);
+        self.last = None;
+        Some(peer)
     }
 
     /// Finds the clear peer that sends from an address; the port is entropy and says nothing.
@@ -199,15 +241,19 @@ impl Peers {
     }
 
     pub(super) fn live(&self, id: PeerId) -> Option<&Peer> {
-        self.slots.get(id.slot())
+        let slot = self.slots.get(id.slot())?;
+        slot.peer.as_ref().filter(|_| slot.generation == id.generation())
     }
 
     pub(super) fn live_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
-        self.slots.get_mut(id.slot())
+        let slot = self.slots.get_mut(id.slot())?;
+        slot.peer.as_mut().filter(|_| slot.generation == id.generation())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
-        self.slots.iter().enumerate().map(|(slot, peer)| (PeerId::new(slot, 0), peer))
+        self.slots.iter().enumerate().filter_map(|(at, slot)| {
+            slot.peer.as_ref().map(|peer| (PeerId::new(at, slot.generation), peer))
+        })
     }
 
     /// The prefixes of a network's members.

@@ -61,6 +61,8 @@ pub struct SocketSpec {
     pub gro: Switch,
     /// Whether there will be siblings that listen on the same ports (SO_REUSEPORT).
     pub has_siblings: bool,
+    /// Whether the ports are ours already: sockets that these take the place of have them.
+    pub is_own_port: bool,
 }
 
 /// What a socket is for.
@@ -281,6 +283,11 @@ impl Underlay {
     /// Fails if a socket cannot be bound: CAP_NET_RAW is needed for it. The next call tries again.
     pub fn follow_device(&mut self) -> io::Result<()> {
         open::follow_device(self)
+    }
+
+    /// Gives the port that WireGuard listens on; 0 for none.
+    pub fn port(&self) -> u16 {
+        open::wireguard_port(self)
     }
 
     /// Describes each socket, the listening ones first.

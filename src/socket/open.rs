@@ -124,7 +124,11 @@ pub(super) fn open(spec: &SocketSpec) -> Result<Underlay, SocketError> {
         each_family(spec.listen, |ip| open_clear(&mut underlay, ip))?;
     }
     if let Some(at) = spec.wireguard {
-        each_family(at.ip(), |ip| open_answering(&mut underlay, ip, at.port()))?;
+        each_family(at.ip(), |ip| {
+            // Any port is one port for both families.
+            let port = wireguard_port(&underlay).max(at.port());
+            open_answering(&mut underlay, ip, port)
+        })?;
     }
     report_buffers(&underlay);
     Ok(underlay)
@@ -247,6 +251,13 @@ fn open_answering(underlay: &mut Underlay, ip: IpAddr, port: u16) -> Result<(), 
     open_probe(underlay, ip)
 }
 
+/// Gives the port that WireGuard listens on; 0 for none.
+pub(super) fn wireguard_port(underlay: &Underlay) -> u16 {
+    let mut listeners = underlay.listeners.iter();
+    let listener = listeners.find(|listener| listener.carrier == Carrier::WireGuard);
+    listener.map_or(0, |listener| address_of(&listener.socket, listener.family).port())
+}
+
 /// Makes the sending half of a listener.
 fn answering(
     spec: &SocketSpec,
@@ -264,7 +275,7 @@ fn answering(
 /// Fails if the port is taken: sockets that share one do not find that out when they are bound, if
 /// the other process is ours too.
 fn check_free(spec: &SocketSpec, ip: IpAddr, port: u16) -> Result<(), SocketError> {
-    if !spec.has_siblings {
+    if !spec.has_siblings || spec.is_own_port || port == 0 {
         return Ok(());
     }
     let socket = open_socket(spec, Family::of(ip))?;

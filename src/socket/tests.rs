@@ -25,6 +25,7 @@ fn spec(listen: &str) -> SocketSpec {
         gso: Switch::Auto,
         gro: Switch::Auto,
         has_siblings: false,
+        is_own_port: false,
     }
 }
 

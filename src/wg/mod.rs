@@ -2,12 +2,12 @@
 //!
 //! [`uapi`] is the protocol, [`Socket`] the place where it is spoken, [`run()`] the program's life:
 //! how it is called, goes to the background, and ends when its socket or its interface is removed.
-//! This room never sees a packet: what moves them stands behind [`Interface`]. Read `uapi/mod.rs`
+//! This room never sees a packet: what moves them is the daemon's tunnel, behind [`Interface`]. Read `uapi/mod.rs`
 //! first, then `run.rs`.
 
 mod arguments;
 mod background;
-pub mod key;
+mod engine;
 mod log;
 mod name;
 mod removal;
@@ -18,6 +18,7 @@ pub mod uapi;
 
 pub use arguments::{Arguments, Environment, EnvironmentError, PROGRAM, with_verb};
 pub use background::BackgroundError;
+pub use engine::{EngineError, start};
 pub use log::LogLevel;
 pub use name::{InterfaceName, NameError};
 pub use removal::wait_for_removal;

@@ -46,6 +46,8 @@ pub struct Setup<'a> {
     pub routes: &'a [IpNet],
     /// The routes' table; `None` is the main one.
     pub table: Option<u32>,
+    /// Somebody else brings it up.
+    pub stays_down: bool,
 }
 
 /// Why a device cannot be set up, or not be undone.
@@ -208,7 +210,7 @@ fn plan(link: &Link, setup: &Setup<'_>, bridge: Option<&Link>) -> Vec<Step> {
     if let Some(bridge) = bridge.filter(|bridge| link.master != Some(bridge.index)) {
         steps.push(Step::Join { bridge: bridge.index });
     }
-    if !link.is_up {
+    if !link.is_up && !setup.stays_down {
         steps.push(Step::Up);
     }
     let table = setup.table;

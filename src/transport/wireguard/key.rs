@@ -180,7 +180,7 @@ impl fmt::Debug for PublicKey {
 }
 
 /// A secret that both ends of a tunnel have beside their keys; never all zeros.
-#[derive(ZeroizeOnDrop)]
+#[derive(Clone, ZeroizeOnDrop)]
 pub struct PresharedKey([u8; LEN]);
 
 impl PresharedKey {

@@ -34,7 +34,7 @@ use super::Transmit;
 use crate::drops::DropReason;
 use crate::peer::{NetworkId, PeerId};
 
-pub use key::{KeyError, PresharedKey, PrivateKey, PublicKey};
+pub use key::{KeyError, NoRandomness, PresharedKey, PrivateKey, PublicKey};
 pub use message::DATA_OVERHEAD;
 pub use open::Contents;
 
@@ -130,8 +130,8 @@ pub struct Run {
     pub packets: Range<usize>,
 }
 
-/// What users see of a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is known of a peer.
+#[derive(Debug)]
 pub struct PeerStatus {
     /// Its public key.
     pub key: PublicKey,
@@ -145,8 +145,8 @@ pub struct PeerStatus {
     pub received_bytes: u64,
     /// How long the way to it may be silent.
     pub keepalive: Option<Duration>,
-    /// Whether there is a preshared key.
-    pub has_preshared: bool,
+    /// The preshared key, where there is one.
+    pub preshared: Option<PresharedKey>,
 }
 
 /// Room for one message under way; a worker has its own.
@@ -185,6 +185,15 @@ struct Identity {
     rekey_after: Duration,
 }
 
+impl Identity {
+    fn new(private: PrivateKey, rekey_after: Duration, indices: Arc<Indices>) -> Self {
+        let public = private.public();
+        // The gate has judged before: every tunnel lets pass what comes to it.
+        let limiter = Arc::new(RateLimiter::new(&public.to_x25519(), u64::MAX));
+        Self { private, public, limiter, indices, rekey_after }
+    }
+}
+
 /// A peer behind its lock.
 struct Peer(Mutex<State>);
 
@@ -206,7 +215,7 @@ struct Directory {
 
 /// All WireGuard peers of this node; shared by its workers.
 pub struct WireGuard {
-    identity: Identity,
+    identity: RwLock<Arc<Identity>>,
     gate: Mutex<Gate>,
     directory: RwLock<Directory>,
 }
@@ -215,21 +224,27 @@ impl WireGuard {
     /// Makes it without peers. A session that we asked for is renewed after `rekey_after`, at most
     /// 120 seconds.
     pub fn new(private: PrivateKey, rekey_after: Duration, now: Instant) -> Self {
-        let public = private.public();
-        let identity = Identity {
-            limiter: Arc::new(RateLimiter::new(&public.to_x25519(), u64::MAX)),
-            indices: Arc::default(),
-            private,
-            public,
-            rekey_after,
-        };
-        let gate = Mutex::new(Gate::new(public.as_bytes(), now));
+        let identity = Identity::new(private, rekey_after, Arc::default());
+        let gate = Mutex::new(Gate::new(identity.public.as_bytes(), now));
+        let identity = RwLock::new(Arc::new(identity));
         Self { identity, gate, directory: RwLock::default() }
+    }
+
+    /// Becomes somebody else: all sessions end.
+    pub fn set_private(&self, private: PrivateKey, now: Instant) {
+        let former = self.identity();
+        let indices = Arc::clone(&former.indices);
+        let identity = Identity::new(private, former.rekey_after, indices);
+        *self.gate() = Gate::new(identity.public.as_bytes(), now);
+        *self.identity.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(identity);
+        for peer in self.peers() {
+            peer.lock().end_sessions();
+        }
     }
 
     /// Gives our public key.
     pub fn public(&self) -> PublicKey {
-        self.identity.public
+        self.identity().public
     }
 
     /// Adds a peer; one with the same id or key is forgotten.
@@ -252,23 +267,38 @@ impl WireGuard {
         directory.slots[id.slot()] = Some((id, Arc::new(Peer(Mutex::new(state)))));
     }
 
+    /// Removes a peer: its sessions end, and what waits for one is lost.
+    pub fn remove(&self, id: PeerId) {
+        let mut directory = self.directory_mut();
+        let slot = directory.slots.get_mut(id.slot());
+        let Some((_, peer)) = slot.and_then(|slot| slot.take_if(|(own, _)| *own == id)) else {
+            return;
+        };
+        directory.kept_alive.remove(&id);
+        let key = peer.lock().key;
+        if directory.by_key.get(&key) == Some(&id) {
+            directory.by_key.remove(&key);
+        }
+    }
+
     /// Asks peers whose endpoint is known for a session, before there is anything to send.
     pub fn start(&self, now: Instant, post: &mut Post) {
         let eager: Vec<_> = self.peers().take(EAGER_MAX).collect();
         for peer in eager {
-            peer.lock().initiate(now, &self.identity, post);
+            peer.lock().initiate(now, &self.identity(), post);
         }
     }
 
     /// Does what is due by time; to be called every 100 ms or more often.
     pub fn tick(&self, now: Instant, post: &mut Post) {
-        let mut ids = self.identity.indices.peers();
+        let identity = self.identity();
+        let mut ids = identity.indices.peers();
         ids.extend(&self.directory().kept_alive);
         for id in ids {
             let Some(peer) = self.peer(id) else { continue };
             let mut state = peer.lock();
             if state.due <= now {
-                state.tick(now, &self.identity, post);
+                state.tick(now, &identity, post);
             }
         }
     }
@@ -290,7 +320,7 @@ impl WireGuard {
         post: &mut Post,
     ) {
         if let Some(peer) = self.peer(id) {
-            peer.lock().set_preshared(now, preshared, &self.identity, post);
+            peer.lock().set_preshared(now, preshared, &self.identity(), post);
         }
     }
 
@@ -316,12 +346,12 @@ impl WireGuard {
             sent_bytes: state.sent_bytes,
             received_bytes: state.received_bytes,
             keepalive: state.keepalive(),
-            has_preshared: state.preshared().is_some(),
+            preshared: state.preshared().cloned(),
         })
     }
 
-    fn identity(&self) -> &Identity {
-        &self.identity
+    fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.identity.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {

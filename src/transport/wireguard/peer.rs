@@ -124,6 +124,12 @@ impl State {
         }
     }
 
+    /// Forgets all sessions; what waits for one waits for the next.
+    pub(super) fn end_sessions(&mut self) {
+        (self.tunnel, self.next, self.established) = (None, None, None);
+        self.last_handshake_try = None;
+    }
+
     /// Gives the tunnel that a new handshake belongs to; makes it if there is none.
     fn newest(&mut self, identity: &Identity) -> &mut Tunnel {
         if self.next.is_none() && self.tunnel.is_none() {

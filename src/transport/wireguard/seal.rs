@@ -61,7 +61,7 @@ impl WireGuard {
         }
         state.note_sent(now, len, true);
         if is_worn {
-            state.initiate(now, self.identity(), post);
+            state.initiate(now, &self.identity(), post);
         }
         (count > 0).then(|| Transmit {
             to,
@@ -102,7 +102,7 @@ impl WireGuard {
                 });
             }
         }
-        state.initiate(now, self.identity(), post);
+        state.initiate(now, &self.identity(), post);
     }
 }
 

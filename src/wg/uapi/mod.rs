@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::key::{PresharedKey, PrivateKey, PublicKey};
+use crate::transport::wireguard::{PresharedKey, PrivateKey, PublicKey};
 
 /// A change of an interface, which happens as a whole or not at all.
 #[derive(Debug, Default)]

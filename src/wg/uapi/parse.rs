@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use thiserror::Error;
 
 use super::{AllowedIp, PeerSet, Set};
-use crate::wg::key::{KeyError, PresharedKey, PrivateKey, PublicKey};
+use crate::transport::wireguard::{KeyError, PresharedKey, PrivateKey, PublicKey};
 
 /// The longest line, bytes: what wireguard-go takes (`bufio.MaxScanTokenSize`).
 pub const LINE_LEN_MAX: usize = 64 * 1024;

@@ -91,7 +91,8 @@ fn both_may_begin_at_once() {
 #[test]
 fn session_is_renewed_by_who_asked_for_it_and_nothing_is_lost() {
     let (mut a, mut b) = pair();
-    a.engine.identity.rekey_after = Duration::from_secs(2);
+    let rekeyed = Identity::new(private(1), Duration::from_secs(2), Arc::default());
+    *a.engine.identity.write().unwrap() = Arc::new(rekeyed);
     a.start();
     settle(&mut a, &mut b);
     let first = a.engine.status(PEER).unwrap().established;

@@ -1,0 +1,233 @@
+//! What moves the packets, behind the UAPI: [`Tunnel`], and whose key and addresses are whose.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use ipnet::IpNet;
+use nix::errno::Errno;
+use thiserror::Error;
+
+use super::uapi::{AllowedIp, PeerSet, PeerSnapshot, Set, Snapshot};
+use super::{Interface, Start, Started};
+use crate::daemon::{StartError, Tunnel};
+use crate::peer::PeerId;
+use crate::transport::wireguard::{PrivateKey, PublicKey};
+
+/// Why the interface cannot be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The device, a socket or the workers.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A device that somebody else has opened.
+    #[error("WG_TUN_FD: a device that is open already cannot be used; expected only a name")]
+    Device,
+    /// The descriptor.
+    #[error("cannot duplicate the device's descriptor: {0}")]
+    Duplicate(#[source] io::Error),
+}
+
+/// Makes the interface; see [`super::run()`].
+///
+/// # Errors
+///
+/// See [`EngineError`]; nothing is left behind.
+pub fn start(start: Start<'_>) -> Result<Started, EngineError> {
+    if start.device.is_some() {
+        return Err(EngineError::Device);
+    }
+    let tunnel = Tunnel::start(start.name.as_str())?;
+    let device = tunnel.device().map_err(EngineError::Duplicate)?;
+    let state =
+        State { tunnel, private: None, fwmark: 0, peers: HashMap::new(), order: Vec::new() };
+    Ok(Started { interface: Arc::new(Engine(Mutex::new(state))), device })
+}
+
+/// The interface, as the UAPI sees it. Changes are made one after the other.
+struct Engine(Mutex<State>);
+
+struct State {
+    tunnel: Tunnel,
+    private: Option<PrivateKey>,
+    fwmark: u32,
+    peers: HashMap<PublicKey, Peer>,
+    /// The keys in the order in which they came.
+    order: Vec<PublicKey>,
+}
+
+struct Peer {
+    id: PeerId,
+    allowed_ips: Vec<IpNet>,
+}
+
+impl Engine {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Interface for Engine {
+    fn get(&self) -> Snapshot {
+        let state = self.lock();
+        let now = (Instant::now(), SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default());
+        let peers = state.order.iter().filter_map(|key| state.snapshot(key, now));
+        Snapshot {
+            private_key: state.private.as_ref().and_then(copy),
+            listen_port: state.tunnel.port(),
+            fwmark: state.fwmark,
+            peers: peers.collect(),
+        }
+    }
+
+    fn set(&self, change: Set) -> Result<(), Errno> {
+        let mut state = self.lock();
+        // What can fail comes first: after it nothing does.
+        if change.listen_port.is_some() || change.fwmark.is_some() {
+            let listened = state.tunnel.listen(change.listen_port, change.fwmark);
+            listened.map_err(|_| Errno::EADDRINUSE)?;
+            state.fwmark = change.fwmark.unwrap_or(state.fwmark);
+        }
+        if let Some(private) = change.private_key {
+            state.set_private(private)?;
+        }
+        if change.replace_peers {
+            let all = std::mem::take(&mut state.order);
+            all.iter().for_each(|key| state.remove(key));
+        }
+        let has_routes = change.replace_peers
+            || change
+                .peers
+                .iter()
+                .any(|it| it.remove || it.replace_allowed_ips || !it.allowed_ips.is_empty());
+        let result = change.peers.into_iter().try_for_each(|peer| state.set_peer(peer));
+        if has_routes {
+            state.set_routes();
+        }
+        state.tunnel.wake();
+        result
+    }
+}
+
+/// The private key is asked for by `wg showconf`.
+fn copy(key: &PrivateKey) -> Option<PrivateKey> {
+    PrivateKey::from_bytes(key.as_bytes()).ok()
+}
+
+impl State {
+    fn set_private(&mut self, private: Option<PrivateKey>) -> Result<(), Errno> {
+        let bytes = |key: &Option<PrivateKey>| key.as_ref().map(|key| *key.as_bytes());
+        if bytes(&self.private) == bytes(&private) {
+            return Ok(());
+        }
+        self.tunnel.set_private(private.as_ref().and_then(copy)).map_err(|_| Errno::EIO)?;
+        self.private = private;
+        // Nobody is his own peer.
+        if let Some(own) = self.own() {
+            self.remove(&own);
+            self.set_routes();
+        }
+        Ok(())
+    }
+
+    fn own(&self) -> Option<PublicKey> {
+        self.private.as_ref().map(PrivateKey::public)
+    }
+
+    fn set_peer(&mut self, change: PeerSet) -> Result<(), Errno> {
+        let key = change.public_key;
+        if self.own() == Some(key) {
+            return Ok(());
+        }
+        if change.remove {
+            self.remove(&key);
+            return Ok(());
+        }
+        let id = match self.peers.get(&key) {
+            Some(peer) => peer.id,
+            None if change.update_only => return Ok(()),
+            None => self.add(key)?,
+        };
+        if let Some(preshared) = change.preshared_key {
+            self.tunnel.set_preshared(id, preshared);
+        }
+        if let Some(endpoint) = change.endpoint {
+            self.tunnel.set_endpoint(id, endpoint);
+        }
+        if let Some(secs) = change.persistent_keepalive_interval {
+            let keepalive = (secs != 0).then(|| Duration::from_secs(secs.into()));
+            self.tunnel.set_keepalive(id, keepalive);
+        }
+        if change.replace_allowed_ips
+            && let Some(peer) = self.peers.get_mut(&key)
+        {
+            peer.allowed_ips.clear();
+        }
+        for allowed in change.allowed_ips {
+            self.allow(&key, allowed);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, key: PublicKey) -> Result<PeerId, Errno> {
+        let id = self.tunnel.add_peer(key).ok_or(Errno::EINVAL)?;
+        self.peers.insert(key, Peer { id, allowed_ips: Vec::new() });
+        self.order.push(key);
+        Ok(id)
+    }
+
+    fn remove(&mut self, key: &PublicKey) {
+        if let Some(peer) = self.peers.remove(key) {
+            self.tunnel.remove_peer(peer.id);
+            self.order.retain(|other| other != key);
+        }
+    }
+
+    /// Changes whose an address is; it is never two peers'.
+    fn allow(&mut self, key: &PublicKey, allowed: AllowedIp) {
+        match allowed {
+            AllowedIp::Add(net) => {
+                for peer in self.peers.values_mut() {
+                    peer.allowed_ips.retain(|other| *other != net);
+                }
+                if let Some(peer) = self.peers.get_mut(key) {
+                    peer.allowed_ips.push(net);
+                }
+            }
+            AllowedIp::Remove(net) => {
+                if let Some(peer) = self.peers.get_mut(key) {
+                    peer.allowed_ips.retain(|other| *other != net);
+                }
+            }
+        }
+    }
+
+    fn set_routes(&self) {
+        let of = |peer: &Peer| {
+            let id = peer.id;
+            peer.allowed_ips.iter().map(|net| (*net, id)).collect::<Vec<_>>()
+        };
+        let routes: Vec<_> = self.peers.values().flat_map(of).collect();
+        self.tunnel.set_routes(&routes);
+    }
+
+    fn snapshot(&self, key: &PublicKey, now: (Instant, Duration)) -> Option<PeerSnapshot> {
+        let peer = self.peers.get(key)?;
+        let status = self.tunnel.status(peer.id)?;
+        let since = |at| now.1.saturating_sub(now.0.saturating_duration_since(at));
+        Some(PeerSnapshot {
+            public_key: *key,
+            preshared_key: status.preshared,
+            endpoint: status.endpoint,
+            last_handshake: status.established.map(since),
+            tx_bytes: status.sent_bytes,
+            rx_bytes: status.received_bytes,
+            persistent_keepalive_interval: status
+                .keepalive
+                .map_or(0, |keepalive| u16::try_from(keepalive.as_secs()).unwrap_or(u16::MAX)),
+            allowed_ips: peer.allowed_ips.clone(),
+        })
+    }
+}
