@@ -1,11 +1,9 @@
 //! How each peer is crossed to, found out at the start: where it is, what is put around its
 //! packets, how much the path takes; and the sessions of those that need them.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
-
-use tracing::warn;
 
 use super::build::StartError;
 use crate::config::{self, Config, DeviceKind, HostPort, Transport, WireGuardPeer, key_file};
@@ -31,7 +29,7 @@ impl Way {
         let crossing = match &peer.transport {
             Transport::Vxlan(endpoint) => vxlan(config, *endpoint),
             Transport::WireGuard(peer) => {
-                Crossing::WireGuard { endpoint: resolve(peer), tunnel: tunnel(config, peer) }
+                Crossing::WireGuard { endpoint: endpoint(peer), tunnel: tunnel(config, peer) }
             }
         };
         let mut way = Self { crossing, path_mtu: None };
@@ -71,24 +69,12 @@ fn tunnel(config: &Config, peer: &WireGuardPeer) -> Option<TunnelIps> {
     TunnelIps::new(ours, peer.tunnel_ip?)
 }
 
-/// A name that has no address now is asked for again while the peer is silent.
-fn resolve(peer: &WireGuardPeer) -> Option<SocketAddr> {
+/// Gives a peer's address; one that has a name is asked for later, as that may take long.
+fn endpoint(peer: &WireGuardPeer) -> Option<SocketAddr> {
     match peer.endpoint.as_ref()? {
         HostPort::Address(address) => Some(*address),
-        HostPort::Name(name, port) => match address_of(name, *port) {
-            Ok(address) => Some(address),
-            Err(error) => {
-                warn!(name, %error, "the peer's name has no address: it is asked for again");
-                None
-            }
-        },
+        HostPort::Name(..) => None,
     }
-}
-
-/// Asks for a name's address; blocks for as long as the resolver does.
-pub(super) fn address_of(name: &str, port: u16) -> std::io::Result<SocketAddr> {
-    let mut addresses = (name, port).to_socket_addrs()?;
-    addresses.next().ok_or_else(|| std::io::ErrorKind::AddrNotAvailable.into())
 }
 
 /// The ways to all peers, in the order of the configuration.

@@ -12,6 +12,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
@@ -25,6 +26,7 @@ use tracing::{error, info, warn};
 use super::build::{self, Build, StartError};
 use super::cleaner::Cleaner;
 use super::log::{self, LogError};
+use super::names;
 use super::worker::{Worker, WorkerError, WorkerHandle};
 use crate::api::query::{self, QuerySender};
 use crate::api::{self, BindError, Bound, Identity, Limits};
@@ -147,9 +149,12 @@ fn run_built(
     at("drop capabilities", capability::keep_only(&capabilities(config)))?;
     let (questions, queries) = query::channel(build.waker());
     let worker = Worker::spawn(build, queries)?;
+    let names = names::follow(names::named(config), Arc::clone(worker.shared()));
     let identity = Identity { name: config.name.clone(), since: Instant::now() };
     runtime.block_on(async {
+        let names = tokio::spawn(names);
         let served = serve(identity, bound, &questions, signals.until_stop()).await;
+        names.abort();
         notify(NotifyState::Stopping);
         let stopped = stop(worker, &questions).await;
         // Why the worker died says more than that it did.

@@ -14,6 +14,7 @@ mod flush;
 mod lifecycle;
 mod log;
 mod log_limit;
+mod names;
 mod sealing;
 mod shared;
 mod teardown;

@@ -99,7 +99,7 @@ impl WorkerHandle {
     }
 
     /// Gives what the workers share.
-    pub(super) fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 

@@ -139,6 +139,8 @@ pub struct PeerStatus {
     pub endpoint: Option<SocketAddr>,
     /// When the newest session began.
     pub established: Option<Instant>,
+    /// When something authentic came from it.
+    pub last_received: Option<Instant>,
     /// Bytes of messages to it.
     pub sent_bytes: u64,
     /// Bytes of authentic messages from it.
@@ -311,6 +313,13 @@ impl WireGuard {
         }
     }
 
+    /// Asks a peer for a session, unless that is under way.
+    pub fn initiate(&self, id: PeerId, now: Instant, post: &mut Post) {
+        if let Some(peer) = self.peer(id) {
+            peer.lock().initiate(now, &self.identity(), post);
+        }
+    }
+
     /// Changes a peer's preshared key; its session goes on until there is one with the new key.
     pub fn set_preshared(
         &self,
@@ -343,6 +352,7 @@ impl WireGuard {
             key: state.key,
             endpoint: state.endpoint,
             established: state.established,
+            last_received: state.last_received(),
             sent_bytes: state.sent_bytes,
             received_bytes: state.received_bytes,
             keepalive: state.keepalive(),

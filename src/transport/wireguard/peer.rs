@@ -90,6 +90,10 @@ impl State {
         }
     }
 
+    pub(super) fn last_received(&self) -> Option<Instant> {
+        self.last_received
+    }
+
     pub(super) fn keepalive(&self) -> Option<Duration> {
         self.keepalive
     }
