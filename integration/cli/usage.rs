@@ -56,7 +56,7 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
             "bench vxlan",
             "invalid value 'vxlan' for '[CASE]...': no case is named vxlan; there are: raw, \
              kernel-vxlan, vxlan-tap, vxlan-tun, vxlan-tap-to-kernel, kernel-to-vxlan-tap, \
-             wireguard-go, boringtun-cli, gotatun, vpncloud, openvpn",
+             wireguard-tun, wireguard-tap, wireguard-go, boringtun-cli, gotatun, vpncloud, openvpn",
         ),
         (
             "bench --measure rtt,tcp",

@@ -22,6 +22,10 @@ pub enum Case {
     VxlanTapToKernel,
     /// The kernel's VXLAN device sends, our daemon with a tap device receives.
     KernelToVxlanTap,
+    /// Our daemon with a tun device on both hosts, over WireGuard.
+    WireguardTun,
+    /// Our daemon with a tap device on both hosts, whose frames cross as VXLAN inside WireGuard.
+    WireguardTap,
     /// `wireguard-go` on both hosts.
     WireguardGo,
     /// `boringtun-cli` on both hosts.
@@ -44,13 +48,15 @@ pub struct UnknownCase {
 
 impl Case {
     /// All cases: the references first, then ours, then the rivals.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Raw,
         Self::KernelVxlan,
         Self::VxlanTap,
         Self::VxlanTun,
         Self::VxlanTapToKernel,
         Self::KernelToVxlanTap,
+        Self::WireguardTun,
+        Self::WireguardTap,
         Self::WireguardGo,
         Self::BoringtunCli,
         Self::Gotatun,
@@ -67,6 +73,8 @@ impl Case {
             Self::VxlanTun => "vxlan-tun",
             Self::VxlanTapToKernel => "vxlan-tap-to-kernel",
             Self::KernelToVxlanTap => "kernel-to-vxlan-tap",
+            Self::WireguardTun => "wireguard-tun",
+            Self::WireguardTap => "wireguard-tap",
             Self::WireguardGo => "wireguard-go",
             Self::BoringtunCli => "boringtun-cli",
             Self::Gotatun => "gotatun",
@@ -89,6 +97,7 @@ impl Case {
         match self {
             Self::Raw | Self::KernelVxlan | Self::VxlanTap | Self::VxlanTun => None,
             Self::VxlanTapToKernel | Self::KernelToVxlanTap => None,
+            Self::WireguardTun | Self::WireguardTap => None,
             Self::WireguardGo => Some("wireguard-go"),
             Self::BoringtunCli => Some("boringtun-cli"),
             Self::Gotatun => Some("gotatun"),
@@ -104,7 +113,13 @@ impl Case {
 
     /// Whether what crosses the wire is encrypted.
     pub const fn is_encrypted(self) -> bool {
-        self.program().is_some()
+        match self {
+            Self::Raw | Self::KernelVxlan | Self::VxlanTap | Self::VxlanTun => false,
+            Self::VxlanTapToKernel | Self::KernelToVxlanTap => false,
+            Self::WireguardTun | Self::WireguardTap => true,
+            Self::WireguardGo | Self::BoringtunCli | Self::Gotatun => true,
+            Self::Vpncloud | Self::Openvpn => true,
+        }
     }
 
     /// Gives what makes the tunnel on the left and on the right host.
@@ -112,10 +127,12 @@ impl Case {
         match self {
             Self::Raw => [Maker::Nobody; 2],
             Self::KernelVxlan => [Maker::Kernel; 2],
-            Self::VxlanTap => [Maker::Daemon(DeviceKind::Tap); 2],
-            Self::VxlanTun => [Maker::Daemon(DeviceKind::Tun); 2],
-            Self::VxlanTapToKernel => [Maker::Daemon(DeviceKind::Tap), Maker::Kernel],
-            Self::KernelToVxlanTap => [Maker::Kernel, Maker::Daemon(DeviceKind::Tap)],
+            Self::VxlanTap => [OURS_TAP; 2],
+            Self::VxlanTun => [Maker::Daemon(Transport::Vxlan, DeviceKind::Tun); 2],
+            Self::VxlanTapToKernel => [OURS_TAP, Maker::Kernel],
+            Self::KernelToVxlanTap => [Maker::Kernel, OURS_TAP],
+            Self::WireguardTun => [Maker::Daemon(Transport::Wireguard, DeviceKind::Tun); 2],
+            Self::WireguardTap => [Maker::Daemon(Transport::Wireguard, DeviceKind::Tap); 2],
             Self::WireguardGo | Self::BoringtunCli | Self::Gotatun => {
                 [Maker::Rival(Protocol::Wireguard); 2]
             }
@@ -125,6 +142,9 @@ impl Case {
     }
 }
 
+/// Our end of a tunnel that the kernel's VXLAN device can be the other end of.
+const OURS_TAP: Maker = Maker::Daemon(Transport::Vxlan, DeviceKind::Tap);
+
 /// What makes one end of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Maker {
@@ -132,10 +152,19 @@ pub(super) enum Maker {
     Nobody,
     /// The kernel's VXLAN device.
     Kernel,
-    /// Our daemon, with this kind of device.
-    Daemon(DeviceKind),
+    /// Our daemon, over this, with this kind of device.
+    Daemon(Transport, DeviceKind),
     /// The program of another project, which speaks this.
     Rival(Protocol),
+}
+
+/// How our daemon crosses the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    /// In the clear.
+    Vxlan,
+    /// Encrypted.
+    Wireguard,
 }
 
 /// What the programs of other projects speak, and how they are told what to do.
@@ -196,7 +225,7 @@ mod tests {
     #[test]
     fn default_set_has_ours_and_the_references() {
         let set = Case::default_set();
-        assert!(set.starts_with(&Case::ALL[..6]), "{set:?}");
-        assert!(set[6..].iter().all(|case| *case == Case::WireguardGo), "{set:?}");
+        assert!(set.starts_with(&Case::ALL[..8]), "{set:?}");
+        assert!(set[8..].iter().all(|case| *case == Case::WireguardGo), "{set:?}");
     }
 }

@@ -25,6 +25,8 @@ pub fn report() -> Report {
         Case::VxlanTun,
         Case::VxlanTapToKernel,
         Case::KernelToVxlanTap,
+        Case::WireguardTun,
+        Case::WireguardTap,
         Case::WireguardGo,
     ];
     let measures = [

@@ -179,10 +179,16 @@ mod tests {
 
     #[test]
     fn default_takes_at_most_two_minutes() {
-        let cases = Case::default_set();
-        let plan = Plan { rounds: 3, ..plan(&cases[..6], &Measure::DEFAULT, 3) };
-        let secs = plan.time_max().as_secs_f64();
-        assert!((90.0..=120.0).contains(&secs), "{secs}");
+        let limit = Duration::from_secs(120);
+        let ours = &Case::default_set()[..8];
+        // The last is there where another program is installed.
+        for (cases, least_ms) in [(ours, 700), (&[ours, &[Case::WireguardGo]].concat(), 600)] {
+            let plan = plan(cases, &Measure::DEFAULT, 3);
+            let plan = Plan { time: time_within(&plan, limit), ..plan };
+            assert!(plan.time >= Duration::from_millis(least_ms), "{plan:?}");
+            let secs = plan.time_max().as_secs_f64();
+            assert!((110.0..=120.0).contains(&secs), "{secs}");
+        }
     }
 
     #[test]

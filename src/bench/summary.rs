@@ -50,7 +50,7 @@ pub fn kind_of(case: Case) -> Kind {
 /// Whether an end is made by a daemon of ours.
 pub(super) fn is_ours(end: &Maker) -> bool {
     match end {
-        Maker::Daemon(_) => true,
+        Maker::Daemon(..) => true,
         Maker::Nobody | Maker::Kernel | Maker::Rival(_) => false,
     }
 }
@@ -62,6 +62,8 @@ fn modelled(case: Case) -> Option<(Option<device::Kind>, Cipher)> {
         Case::Raw => Some((None, Cipher::None)),
         Case::VxlanTap => Some((Some(device::Kind::Tap), Cipher::None)),
         Case::VxlanTun => Some((Some(device::Kind::Tun), Cipher::None)),
+        Case::WireguardTap => Some((Some(device::Kind::Tap), Cipher::ChaCha20Poly1305)),
+        Case::WireguardTun => Some((Some(device::Kind::Tun), Cipher::ChaCha20Poly1305)),
         Case::WireguardGo | Case::BoringtunCli | Case::Gotatun => {
             Some((Some(device::Kind::Tun), Cipher::ChaCha20Poly1305))
         }

@@ -46,8 +46,8 @@ pub(super) const DROPS: &str = keys!(
 
 pub(super) const BENCH: &str = concat!(
     "Cases: raw (no tunnel), kernel-vxlan, vxlan-tap, vxlan-tun, vxlan-tap-to-kernel,\n",
-    "kernel-to-vxlan-tap; and where these programs are installed wireguard-go, boringtun-cli, gotatun,\n",
-    "vpncloud, openvpn.\n",
+    "kernel-to-vxlan-tap, wireguard-tun, wireguard-tap; and where these programs are installed\n",
+    "wireguard-go, boringtun-cli, gotatun, vpncloud, openvpn.\n",
     "Measures: tcp-N (N streams), udp-64 (one flow, 64 bytes, as fast as it goes), udp-mixed (64 flows,\n",
     "64 to 1400 bytes), udp-64-lossless and udp-mixed-lossless (the highest rate with at most 0.1 %\n",
     "lost), rtt and rtt-loaded (half the time of request and response, idle and beside a TCP stream);\n",

@@ -4,10 +4,12 @@
 //! it, which die with this one. So nothing is left behind, whatever ends the process. This room
 //! never touches the machine's own namespaces. Read [`enter()`] first, then [`Host`].
 
+mod crossing;
 mod daemon;
 mod enter;
 mod host;
 mod interrupt;
+mod key;
 mod link;
 mod process;
 mod route;
@@ -15,10 +17,12 @@ mod route;
 pub(crate) mod testing;
 mod vxlan;
 
+pub use crossing::Crossing;
 pub use daemon::Daemon;
 pub use enter::{Entered, check_tun, enter};
 pub use host::Host;
 pub use interrupt::Interrupt;
+pub use key::KeyFile;
 pub use link::{End, add_address, connect, set_mtu, set_up};
 pub use process::Process;
 pub use route::{add_route, set_neighbours};

@@ -163,7 +163,9 @@ fn check_mtu(scene: &Scene) {
         Subject::VxlanTun => 36,
         Subject::KernelVxlan | Subject::VxlanTap => 50,
         Subject::VxlanTapToKernel | Subject::KernelToVxlanTap => 50,
-        Subject::WireguardGo | Subject::BoringtunCli | Subject::Gotatun => 60,
+        Subject::WireguardTap => 110,
+        Subject::WireguardTun | Subject::WireguardGo => 60,
+        Subject::BoringtunCli | Subject::Gotatun => 60,
         Subject::Vpncloud => 53,
         Subject::Openvpn => 52,
     };

@@ -57,7 +57,7 @@ fn value_far_out_does_not_flatten_the_bars() {
     let longest = panel.rows.iter().filter_map(|row| row.spread).map(|spread| spread.median);
     let expected = longest.fold(0.0, f64::max) * FAR_OUT;
     assert!((most_drawn(&panel) - expected).abs() < 1e-9);
-    assert_eq!(svg(&report).matches("class=\"whisker\"").count(), 6 * 6 + 1);
+    assert_eq!(svg(&report).matches("class=\"whisker\"").count(), 8 * 6 + 1);
 }
 
 #[test]

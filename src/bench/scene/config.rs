@@ -9,6 +9,7 @@ use super::wire::Site;
 use super::{Scale, SceneOptions, TUNNEL, VNI};
 use crate::api::report::DeviceKind;
 use crate::bench::BenchError;
+use crate::lab::Crossing;
 
 /// Room in the tables of a scaled scene beyond what is learned beforehand.
 const ROOM: usize = 65_536;
@@ -16,30 +17,35 @@ const ROOM: usize = 65_536;
 /// The most entries that the configuration takes.
 const ENTRIES_MAX: usize = 16_777_216;
 
-/// Gives the configuration of the daemon on `near`, whose peer is on `far`.
-pub(super) fn text(
-    near: &Site,
-    far: &Site,
-    device: DeviceKind,
-    options: &SceneOptions,
-) -> Result<String, BenchError> {
+/// One end of a tunnel, from its own view.
+pub(super) struct End<'a> {
+    /// Its place: 0 is the left one.
+    pub(super) place: usize,
+    pub(super) sites: &'a [Site; 2],
+    pub(super) device: DeviceKind,
+    pub(super) crossing: &'a Crossing,
+}
+
+/// Gives the configuration of the daemon at an end.
+pub(super) fn text(end: &End<'_>, options: &SceneOptions) -> Result<String, BenchError> {
     // Only the sending daemon is scaled.
-    let scale = options.scale.filter(|_| near.host.name() == "left");
-    let mut config: Table = base(near, far, device, scale).parse().map_err(BenchError::Settings)?;
+    let scale = options.scale.filter(|_| end.place == 0);
+    let mut config: Table = base(end, scale).parse().map_err(BenchError::Settings)?;
     let settings: Table = options.settings.parse().map_err(BenchError::Settings)?;
     put_over(&mut config, settings);
     Ok(config.to_string())
 }
 
-fn base(near: &Site, far: &Site, device: DeviceKind, scale: Option<Scale>) -> String {
+fn base(end: &End<'_>, scale: Option<Scale>) -> String {
+    let End { place, sites, device, crossing } = *end;
+    let (near, far) = (&sites[place], &sites[1 - place]);
     let (kind, allowed) = match device {
         DeviceKind::Tun => ("tun", format!("allowed_ips = [\"{}/32\"]\n", far.overlay)),
         DeviceKind::Tap => ("tap", String::new()),
     };
     let mut text = format!(
         "name = \"{}\"\n\
-         [vxlan]\n\
-         listen = \"{}\"\n\
+         {}\
          [[network]]\n\
          name = \"bench\"\n\
          vni = {VNI}\n\
@@ -47,7 +53,7 @@ fn base(near: &Site, far: &Site, device: DeviceKind, scale: Option<Scale>) -> St
          interface = \"{TUNNEL}\"\n\
          addresses = [\"{}\"]\n",
         near.host.name(),
-        near.underlay,
+        crossing.table(place, near.underlay.into(), device),
         near.overlay_net(),
     );
     if let Some(Scale { peers, learned }) = scale {
@@ -59,9 +65,8 @@ fn base(near: &Site, far: &Site, device: DeviceKind, scale: Option<Scale>) -> St
         );
     }
     let peer = |name: &str, endpoint: Ipv4Addr| {
-        format!(
-            "[[peer]]\nname = \"{name}\"\ntransport = \"vxlan\"\nendpoint = \"{endpoint}\"\n{allowed}"
-        )
+        let crossing = crossing.peer(1 - place, endpoint.into(), device);
+        format!("[[peer]]\nname = \"{name}\"\n{crossing}{allowed}")
     };
     text.push_str(&peer(far.host.name(), far.underlay));
     for number in 1..scale.map_or(1, |scale| scale.peers) {

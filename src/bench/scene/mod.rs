@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::api::client::Client;
 use crate::api::report::Status;
 use crate::bench::BenchError;
-use crate::bench::case::{self, Case, Maker};
+use crate::bench::case::{self, Case, Maker, Transport};
 use crate::bench::traffic::Route;
-use crate::lab::{self, Daemon, KernelVxlan, Process};
+use crate::lab::{self, Crossing, Daemon, KernelVxlan, LabError, Process};
 
 mod config;
 mod probe;
@@ -24,6 +24,7 @@ mod scale;
 mod teach;
 pub(in crate::bench) mod wire;
 
+use self::config::End;
 use self::rival::Rival;
 use self::wire::Site;
 pub use self::wire::{Carried, UnderlayKind, WireCounters};
@@ -212,17 +213,26 @@ impl Scene {
     }
 
     fn start_daemons(&mut self, options: &SceneOptions) -> Result<(), BenchError> {
-        let [left, right] = &self.sites;
-        for (maker, near, far) in
-            [(self.case.ends()[0], left, right), (self.case.ends()[1], right, left)]
-        {
-            if let Maker::Daemon(device) = maker {
-                let config = config::text(near, far, device, options)?;
-                self.daemons.push(Daemon::start(&near.host, &config, &self.directory)?);
+        let crossing = self.crossing()?;
+        let sites = &self.sites;
+        for (place, maker) in self.case.ends().into_iter().enumerate() {
+            if let Maker::Daemon(_, device) = maker {
+                let end = End { place, sites, device, crossing: &crossing };
+                let config = config::text(&end, options)?;
+                self.daemons.push(Daemon::start(&sites[place].host, &config, &self.directory)?);
             }
         }
         self.daemons.iter_mut().try_for_each(Daemon::wait_until_ready)?;
         Ok(())
+    }
+
+    fn crossing(&self) -> Result<Crossing, LabError> {
+        let is_wireguard = |end| matches!(end, Maker::Daemon(Transport::Wireguard, _));
+        if !self.case.ends().into_iter().any(is_wireguard) {
+            return Ok(Crossing::Vxlan);
+        }
+        let [left, right] = &self.sites;
+        Crossing::wireguard([&left.host, &right.host], &self.directory)
     }
 
     fn wait_until_it_carries(&mut self) -> Result<(), BenchError> {
@@ -277,7 +287,10 @@ const fn overhead(case: Case) -> u32 {
         Case::KernelVxlan | Case::VxlanTap => UDP + 8 + 14,
         Case::VxlanTapToKernel | Case::KernelToVxlanTap => UDP + 8 + 14,
         Case::VxlanTun => UDP + 8,
+        // Around an IP packet with a UDP datagram, which VXLAN is in.
+        Case::WireguardTap => UDP + 16 + 16 + UDP + 8 + 14,
         // Type, receiver and counter; the tag.
+        Case::WireguardTun => UDP + 16 + 16,
         Case::WireguardGo | Case::BoringtunCli | Case::Gotatun => UDP + 16 + 16,
         // Key, counter and type; the tag.
         Case::Vpncloud => UDP + 8 + 1 + 16,
@@ -319,6 +332,6 @@ mod tests {
     #[test]
     fn tunnels_take_of_the_mtu_what_their_headers_need() {
         let overheads = Case::ALL.map(overhead);
-        assert_eq!(overheads, [0, 50, 50, 36, 50, 50, 60, 60, 60, 53, 52]);
+        assert_eq!(overheads, [0, 50, 50, 36, 50, 50, 60, 110, 60, 60, 60, 53, 52]);
     }
 }

@@ -87,8 +87,10 @@ mod tests {
         assert!(lines[0].starts_with("raw 10.3 "), "{text}");
         assert!(lines[1].starts_with("vxlan-tap 6.80 "), "{text}");
         assert!(lines[2].starts_with("vxlan-tun 7.11 "), "{text}");
-        assert!(lines[3].starts_with("wireguard-go - ") && lines[3].ends_with(" -"), "{text}");
-        assert_eq!(lines.len(), 4, "{text}");
+        assert!(lines[3].starts_with("wireguard-tun 5.97 "), "{text}");
+        assert!(lines[4].starts_with("wireguard-tap 5.97 "), "{text}");
+        assert!(lines[5].starts_with("wireguard-go - ") && lines[5].ends_with(" -"), "{text}");
+        assert_eq!(lines.len(), 6, "{text}");
     }
 
     #[test]
