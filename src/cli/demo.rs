@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
-use crate::lab::{self, Daemon, End, Interrupt, LabError};
+use crate::api::report::DeviceKind;
+use crate::lab::{self, Crossing, Daemon, End, Interrupt, LabError};
 use site::Site;
 
 /// What the wire between the hosts carries, bytes.
@@ -39,6 +40,8 @@ pub struct DemoArgs {
 pub enum DemoTransport {
     /// VXLAN over UDP, in the clear.
     Vxlan,
+    /// WireGuard, with keys made for the demonstration; frames cross as VXLAN inside it.
+    Wireguard,
 }
 
 /// A device type of the demonstration.
@@ -55,6 +58,13 @@ impl DemoDevice {
         match self {
             Self::Tun => "tun",
             Self::Tap => "tap",
+        }
+    }
+
+    fn kind(self) -> DeviceKind {
+        match self {
+            Self::Tun => DeviceKind::Tun,
+            Self::Tap => DeviceKind::Tap,
         }
     }
 
@@ -115,10 +125,17 @@ fn show(out: &mut impl Write, args: DemoArgs) -> Result<(), DemoError> {
     lab::connect(left.end(), right.end(), UNDERLAY_MTU)?;
     describe(out, args, &sites)?;
 
-    let start = |site: &Site, other| {
-        Daemon::start(&site.host, &site.config(other, args.device), entered.directory)
+    let crossing = match args.transport {
+        DemoTransport::Vxlan => Crossing::Vxlan,
+        DemoTransport::Wireguard => {
+            Crossing::wireguard([&left.host, &right.host], entered.directory)?
+        }
     };
-    let mut daemons = [start(left, right)?, start(right, left)?];
+    let start = |end: usize| {
+        let config = site::config(end, &sites, args.device, &crossing);
+        Daemon::start(&sites[end].host, &config, entered.directory)
+    };
+    let mut daemons = [start(0)?, start(1)?];
     daemons.iter_mut().try_for_each(Daemon::wait_until_ready)?;
     let up = Instant::now();
     writeln!(out, "Both daemons are ready.\n")?;
@@ -135,14 +152,21 @@ fn show(out: &mut impl Write, args: DemoArgs) -> Result<(), DemoError> {
 }
 
 fn describe(out: &mut impl Write, args: DemoArgs, sites: &[Site; 2]) -> io::Result<()> {
-    let DemoTransport::Vxlan = args.transport;
+    let tunnel = match (args.transport, args.device) {
+        (DemoTransport::Vxlan, _) => format!(" vxlan VNI {} ", site::VNI),
+        (DemoTransport::Wireguard, DemoDevice::Tun) => " wireguard ".into(),
+        (DemoTransport::Wireguard, DemoDevice::Tap) => " vxlan in wireguard ".into(),
+    };
     let device = args.device.name();
     let [left, right] = sites;
     writeln!(out, "Two hosts in network namespaces of their own, a wire of {UNDERLAY_MTU} bytes")?;
     writeln!(out, "between them, and on each a tunctl daemon with a {device} device:\n")?;
-    writeln!(out, "  {:<24}wire{:>24}", left.name, right.name)?;
-    writeln!(out, "  {:<20}----------------{:>20}", left.underlay, right.underlay)?;
-    writeln!(out, "  {:<20}== vxlan VNI {} =={:>17}\n", left.overlay, site::VNI, right.overlay)?;
+    writeln!(out, "  {:<16}{:^24}{:>16}", left.name, "wire", right.name)?;
+    writeln!(out, "  {:<16}{:-^24}{:>16}", left.underlay, "", right.underlay)?;
+    writeln!(out, "  {:<16}{tunnel:=^24}{:>16}\n", left.overlay, right.overlay)?;
+    if args.transport == DemoTransport::Wireguard {
+        writeln!(out, "Each host has a new WireGuard key, which goes with it.")?;
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::DemoDevice;
-use crate::lab::{Host, LabError};
+use crate::lab::{Crossing, Host, LabError};
 
 /// The network identifier of the tunnel.
 pub(super) const VNI: u32 = 42;
@@ -39,30 +39,38 @@ impl Site {
             overlay: Ipv4Addr::new(10, 9, 0, number).into(),
         })
     }
+}
 
-    /// Gives the configuration of its daemon, whose peer is `other`.
-    pub(super) fn config(&self, other: &Site, device: DemoDevice) -> String {
-        let Self { name, underlay, overlay, .. } = self;
-        let allowed = match device {
-            DemoDevice::Tun => format!("allowed_ips = [\"{}/32\"]\n", other.overlay),
-            DemoDevice::Tap => String::new(),
-        };
-        let device = device.name();
-        format!(
-            "name = \"{name}\"\n\
-             [vxlan]\n\
-             listen = \"{underlay}\"\n\
-             [[network]]\n\
-             name = \"demo\"\n\
-             vni = {VNI}\n\
-             device = \"{device}\"\n\
-             addresses = [\"{overlay}/24\"]\n\
-             [[peer]]\n\
-             name = \"{}\"\n\
-             transport = \"vxlan\"\n\
-             endpoint = \"{}\"\n\
-             {allowed}",
-            other.name, other.underlay
-        )
-    }
+/// Gives the configuration of the daemon at one end of the tunnel.
+pub(super) fn config(
+    end: usize,
+    sites: &[Site; 2],
+    device: DemoDevice,
+    crossing: &Crossing,
+) -> String {
+    let other = 1 - end;
+    let (near, far) = (&sites[end], &sites[other]);
+    let allowed = match device {
+        DemoDevice::Tun => format!("allowed_ips = [\"{}/32\"]\n", far.overlay),
+        DemoDevice::Tap => String::new(),
+    };
+    format!(
+        "name = \"{}\"\n\
+         {}\
+         [[network]]\n\
+         name = \"demo\"\n\
+         vni = {VNI}\n\
+         device = \"{}\"\n\
+         addresses = [\"{}/24\"]\n\
+         [[peer]]\n\
+         name = \"{}\"\n\
+         {}\
+         {allowed}",
+        near.name,
+        crossing.table(end, near.underlay, device.kind()),
+        device.name(),
+        near.overlay,
+        far.name,
+        crossing.peer(other, far.underlay, device.kind()),
+    )
 }
