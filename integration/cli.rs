@@ -6,6 +6,8 @@
 // Clippy's exception for tests does not reach the helpers of an integration test.
 #![allow(clippy::unwrap_used)]
 
+#[path = "cli/demo.rs"]
+mod demo;
 #[path = "cli/fake.rs"]
 mod fake;
 #[path = "cli/import.rs"]

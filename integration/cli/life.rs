@@ -148,6 +148,16 @@ fn log_filter_is_taken_from_the_first_variable_that_is_set() {
     assert_eq!(place.log(), "");
 }
 
+/// Whether devices can be had in network namespaces of our own; prints why not.
+pub fn can_make_devices() -> bool {
+    if let Err(reason) = devices_are_there() {
+        assert!(std::env::var_os("TUNCTL_NO_SKIP").is_none(), "would skip: {reason}");
+        eprintln!("SKIPPED: {reason}");
+        return false;
+    }
+    true
+}
+
 /// A directory with a configuration, for daemons in network namespaces of their own.
 struct Place {
     directory: TempDir,
@@ -157,9 +167,7 @@ struct Place {
 impl Place {
     /// Gives `None`, and prints why, where no network namespace or device can be had.
     fn new() -> Option<Self> {
-        if let Err(reason) = devices_are_there() {
-            assert!(std::env::var_os("TUNCTL_NO_SKIP").is_none(), "would skip: {reason}");
-            eprintln!("SKIPPED: {reason}");
+        if !can_make_devices() {
             return None;
         }
         let directory = tempfile::tempdir().unwrap();

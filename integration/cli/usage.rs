@@ -53,6 +53,11 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
             "invalid value 'x' for '--device <DEVICE>' [possible values: tun, tap]",
         ),
         (
+            "demo --transport quic",
+            "invalid value 'quic' for '--transport <TRANSPORT>' [possible values: vxlan, \
+             wireguard]",
+        ),
+        (
             "bench vxlan",
             "invalid value 'vxlan' for '[CASE]...': no case is named vxlan; there are: raw, \
              kernel-vxlan, vxlan-tap, vxlan-tun, vxlan-tap-to-kernel, kernel-to-vxlan-tap, \

@@ -39,8 +39,11 @@ fn demo(arguments: &str) -> Command {
 fn shows() {
     let host = Host::new("surroundings").unwrap();
     let before = traces(&host);
-    for device in ["tun", "tap"] {
-        let mut command = demo(&format!("--device {device} --for 1"));
+    let devices = ["tun", "tap"].map(|device| format!("--device {device} --for 1"));
+    for arguments in devices.into_iter().flat_map(|device| {
+        ["vxlan", "wireguard"].map(|transport| format!("{device} --transport {transport}"))
+    }) {
+        let mut command = demo(&arguments);
         let output = host.spawn(&mut command).unwrap().wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -52,8 +55,8 @@ fn shows() {
 }
 
 /// Starts a demonstration and reads until its tables are there.
-fn start(host: &Host) -> (Child, Vec<u32>) {
-    let mut child = host.spawn(&mut demo("")).unwrap();
+fn start(host: &Host, arguments: &str) -> (Child, Vec<u32>) {
+    let mut child = host.spawn(&mut demo(arguments)).unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     let reached = lines.into_iter().any(|line| line.contains("until Ctrl-C"));
     assert!(reached, "the demonstration ended early: {:?}", child.wait_with_output());
@@ -65,7 +68,7 @@ fn start(host: &Host) -> (Child, Vec<u32>) {
 fn ctrl_c() {
     let host = Host::new("surroundings").unwrap();
     let before = traces(&host);
-    let (mut child, daemons) = start(&host);
+    let (mut child, daemons) = start(&host, "");
     kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
     let status = wait::until("the demonstration ends", || child.try_wait().unwrap());
     assert!(status.success(), "{status}");
@@ -76,11 +79,13 @@ fn ctrl_c() {
 fn killed() {
     let host = Host::new("surroundings").unwrap();
     let before = traces(&host);
-    let (mut child, daemons) = start(&host);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    wait::until_true("the daemons end too", || daemons.iter().all(|pid| has_ended(*pid)));
-    assert_eq!(traces(&host), before);
+    for transport in ["vxlan", "wireguard"] {
+        let (mut child, daemons) = start(&host, &format!("--transport {transport}"));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        wait::until_true("the daemons end too", || daemons.iter().all(|pid| has_ended(*pid)));
+        assert_eq!(traces(&host), before);
+    }
 }
 
 fn ordinary() {
