@@ -22,6 +22,8 @@ use tunctl::frame::Layer;
 /// Batches after which every list has found its size.
 const WARM_UP: usize = 3;
 const BATCHES: usize = 100;
+/// Full segments in the run that arrives as one.
+const SEALED_SEGMENTS: usize = 42;
 const SMALL: usize = 64;
 const LAYERS: [Layer; 2] = [Layer::L2, Layer::L3];
 const VNI: tunctl::peer::Vni = Rig::VNI;
@@ -66,6 +68,38 @@ fn floods_leave_without_allocation() {
         assert_outbound(rig(layer, 50), "small", &small, 16 * 50);
         let large = [tcp(layer).flooded().read(SEGMENTS * MSS, MSS as u16)];
         assert_outbound(rig(layer, 50), "GSO packet", &large, SEGMENTS * 50);
+    }
+}
+
+#[test]
+fn packets_are_sealed_and_leave_without_allocation() {
+    for layer in LAYERS {
+        let read = tcp(layer).read(SEGMENTS * MSS, MSS as u16);
+        for count in [1, 8] {
+            let reads = vec![read.clone(); count];
+            assert_outbound(sealed(layer), "GSO packets", &reads, count * SEGMENTS);
+        }
+        let one_flow = vec![udp(layer).read(SMALL, MTU); 64];
+        assert_outbound(sealed(layer), "one flow", &one_flow, 64);
+        let flows: Vec<_> = (0..64).map(|n| udp(layer).numbered(n).read(SMALL, MTU)).collect();
+        assert_outbound(sealed(layer), "64 flows", &flows, 64);
+        let acks = vec![tcp(layer).read(0, MTU); 64];
+        assert_outbound(sealed(layer), "acknowledgements", &acks, 64);
+    }
+}
+
+#[test]
+fn sealed_packets_arrive_without_allocation() {
+    for layer in LAYERS {
+        let (tcp, udp) = (tcp(layer).inward(), udp(layer).inward());
+        let run = vec![tcp.run_inside(VNI, SEALED_SEGMENTS, MSS); 8];
+        assert_inbound(sealed(layer), "runs", &run, 8 * SEALED_SEGMENTS);
+        let small = vec![udp.run_inside(VNI, 64, SMALL); 4];
+        assert_inbound(sealed(layer), "runs of small ones", &small, 4 * 64);
+        let flows: Vec<_> = (0..64).map(|n| udp.numbered(n).run_inside(VNI, 1, SMALL)).collect();
+        assert_inbound(sealed(layer), "64 flows", &flows, 64);
+        let acks = vec![tcp.run_inside(VNI, 1, 0); 64];
+        assert_inbound(sealed(layer), "acknowledgements", &acks, 64);
     }
 }
 
@@ -250,6 +284,11 @@ fn udp(layer: Layer) -> Flow {
 
 fn rig(layer: Layer, peers: usize) -> Rig {
     Rig::new(layer, peers, false, Instant::now())
+}
+
+/// With one peer, and WireGuard on the way to it.
+fn sealed(layer: Layer) -> Rig {
+    Rig::sealed(layer, Instant::now())
 }
 
 #[track_caller]

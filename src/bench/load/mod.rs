@@ -1,12 +1,14 @@
 //! Packets as devices and sockets would give them, and a node that takes them: what a node costs
 //! is measured, and watched, with no kernel around it.
 //!
-//! Nothing here reads a clock or opens anything. Read [`Rig`] first; [`Flow`] makes what it is fed
-//! with.
+//! Nothing here opens anything, and only the session of a [`Line`] reads a clock. Read [`Rig`] first;
+//! [`Flow`] makes what it is fed with.
 
+mod line;
 mod packet;
 mod rig;
 
+pub use line::Line;
 pub use packet::{Flow, MSS, Protocol};
 pub use rig::{Moved, Rig};
 
@@ -28,7 +30,7 @@ pub struct Read {
     pub vnet: VnetHeader,
 }
 
-/// What one receive call puts into a slot.
+/// What one receive call puts into a slot; where WireGuard is, before that has sealed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
     /// The datagram, or the run.

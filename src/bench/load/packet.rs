@@ -1,11 +1,13 @@
 //! The packets of one flow, built from nothing.
 
+use super::line::TUNNEL_IPS;
 use super::{Arrival, MTU, Read};
 use crate::frame::checksum;
 use crate::frame::vxlan::{self, Next};
 use crate::frame::{Headers, Layer, ParseError, protocol};
 use crate::offload::{Gso, VnetHeader};
 use crate::peer::Vni;
+use crate::transport::outer::{Outer, TunnelIps};
 
 /// Payload of a full TCP segment in the network: its MTU without IPv4 and TCP headers, of which
 /// the latter has a timestamp, as Linux sends it.
@@ -57,6 +59,10 @@ impl Flow {
     /// Sends it to a host that nobody has heard of, so that every peer gets it.
     pub const fn flooded(self) -> Self {
         Self { is_flooded: true, ..self }
+    }
+
+    pub(super) const fn layer(self) -> Layer {
+        self.layer
     }
 
     /// Gives the length of all headers of a packet, the link header's included.
@@ -117,6 +123,28 @@ impl Flow {
     pub fn uncut(self, vni: Vni, len: usize) -> Arrival {
         let bytes = [&self.vxlan_header(vni)[..], &self.unfinished(len)].concat();
         Arrival { bytes, stride: None, from: 0 }
+    }
+
+    /// Gives `count` packets with `len` bytes of payload each as they are inside WireGuard: frames as
+    /// VXLAN between the tunnel's addresses.
+    pub fn run_inside(self, vni: Vni, count: usize, len: usize) -> Arrival {
+        let wrap = |packet: Vec<u8>| match self.layer {
+            Layer::L2 => [&self.tunnel_header(vni, &packet), &packet[..]].concat(),
+            Layer::L3 => packet,
+        };
+        let packets: Vec<_> = (0..count).map(|index| wrap(self.packet(index, len))).collect();
+        let stride = packets.first().map(|packet| packet.len() as u16);
+        Arrival { bytes: packets.concat(), stride, from: 0 }
+    }
+
+    /// The headers of VXLAN from the peer to us, in front of a frame.
+    fn tunnel_header(self, vni: Vni, frame: &[u8]) -> Vec<u8> {
+        let [ours, theirs] = TUNNEL_IPS;
+        let (ips, vxlan) = (TunnelIps::V4(theirs, ours), self.vxlan_header(vni));
+        let outer = Outer::Tunnel { ips, vxlan, source_port: 50_000, tos: 0 };
+        let mut header = vec![0; outer.len()];
+        outer.write(&mut header, frame);
+        header
     }
 
     const fn transport_len(self) -> usize {

@@ -5,13 +5,17 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
+use super::line::{self, Line, TUNNEL_IPS};
 use super::{Arrival, Flow, MTU, Protocol, Read};
 use crate::buffer::{HEADER_AREA, Memory, Piece};
+use crate::drops::DropReason;
 use crate::forward::{FloodRate, Rules};
 use crate::frame::Layer;
 use crate::node::{Crossing, NetworkSettings, Node, NodeSettings, Output, PeerSettings};
 use crate::offload::{BigTcp, Coalesce, VnetHeader};
 use crate::peer::{NetworkId, Vni};
+use crate::transport::outer::TunnelIps;
+use crate::transport::wireguard::Contents;
 use crate::transport::{Carrier, Received};
 
 /// Reads or receives in one batch.
@@ -20,6 +24,9 @@ const SLOTS: usize = 64;
 const HEADER_RESERVE: usize = HEADER_AREA / 2;
 /// What passes between two batches.
 const BATCH_TIME: Duration = Duration::from_micros(50);
+
+/// A path that takes the largest packet of the network with WireGuard around it.
+const WIDE_PATH_MTU: u16 = 9000;
 
 const NETWORK: NetworkId = NetworkId(0);
 
@@ -47,6 +54,8 @@ pub struct Rig {
     carrier: Carrier,
     reads: Vec<(Piece, VnetHeader)>,
     received: Vec<Received>,
+    /// WireGuard between us, end 0, and the only peer.
+    line: Option<Line>,
     moved: Moved,
 }
 
@@ -54,20 +63,50 @@ impl Rig {
     /// Makes a rig of one network with `peers` peers, 1 to 200, that has seen both hosts of every
     /// [`Flow`] and no other. A relaying one hands on what peers send to peers.
     pub fn new(layer: Layer, peers: usize, relay: bool, now: Instant) -> Self {
+        let flow = Flow::new(layer, Protocol::Udp);
+        let first = flow.inward().arrival(Self::VNI, 0, 1);
+        Self::with(settings(layer, peers.clamp(1, 200), relay), None, flow, &first, now)
+    }
+
+    /// Makes a rig with one peer, WireGuard between the two, and what else [`Rig::new`] says. What
+    /// it receives are packets as [`Flow::run_inside`] gives them, which the peer seals.
+    pub fn sealed(layer: Layer, now: Instant) -> Self {
+        let flow = Flow::new(layer, Protocol::Udp);
+        let first = flow.inward().run_inside(Self::VNI, 1, 1);
+        let mut settings = settings(layer, 1, false);
+        let [ours, theirs] = TUNNEL_IPS;
+        for peer in &mut settings.peers {
+            peer.crossing = Crossing::WireGuard {
+                endpoint: Some(line::address(1)),
+                tunnel: (layer == Layer::L2).then_some(TunnelIps::V4(ours, theirs)),
+            };
+            peer.path_mtu = Some(WIDE_PATH_MTU);
+        }
+        Self::with(settings, Some(Line::new(now)), flow, &first, now)
+    }
+
+    fn with(
+        settings: NodeSettings,
+        line: Option<Line>,
+        flow: Flow,
+        first: &Arrival,
+        now: Instant,
+    ) -> Self {
+        let layer = flow.layer();
         let mut rig = Self {
-            node: Node::new(settings(layer, peers.clamp(1, 200), relay), now),
+            node: Node::new(settings, now),
             memory: Memory::new(SLOTS),
             out: Output::default(),
             now,
             carrier: Carrier::of(layer),
             reads: Vec::with_capacity(SLOTS),
             received: Vec::with_capacity(SLOTS),
+            line,
             moved: Moved::default(),
         };
-        let flow = Flow::new(layer, Protocol::Udp);
         rig.read(&[flow.read(1, MTU)]);
         rig.outbound();
-        rig.receive(&[flow.inward().arrival(Self::VNI, 0, 1)]);
+        rig.receive(std::slice::from_ref(first));
         rig.inbound();
         rig
     }
@@ -89,6 +128,11 @@ impl Rig {
         self.received.clear();
         for (slot, arrival) in arrivals.iter().take(SLOTS).enumerate() {
             let piece = self.store(slot, &arrival.bytes);
+            if let Some(line) = &mut self.line {
+                line.seal_run(self.now, 1, piece, arrival.stride, &self.memory);
+                self.received.push(line.carry(self.memory.slot(slot), &mut self.memory));
+                continue;
+            }
             self.received.push(Received {
                 piece,
                 stride: arrival.stride,
@@ -120,6 +164,19 @@ impl Rig {
     /// Takes what was received from underlay to device.
     pub fn inbound(&mut self) -> Moved {
         self.begin();
+        match self.line.take() {
+            Some(mut line) => {
+                self.take_sealed(&mut line);
+                self.line = Some(line);
+            }
+            None => self.take_received(),
+        }
+        self.node.finish_batch(&mut self.memory, &mut self.out);
+        self.flush();
+        self.moved
+    }
+
+    fn take_received(&mut self) {
         for index in 0..self.received.len() {
             let received = self.received[index];
             self.node.handle_received(self.now, &received, &mut self.memory, &mut self.out);
@@ -127,9 +184,18 @@ impl Rig {
                 self.flush();
             }
         }
-        self.node.finish_batch(&mut self.memory, &mut self.out);
-        self.flush();
-        self.moved
+    }
+
+    fn take_sealed(&mut self, line: &mut Line) {
+        line.forget();
+        for received in &self.received {
+            line.open(self.now, 0, received, &mut self.memory);
+        }
+        let Contents { runs, packets } = line.contents();
+        for run in runs {
+            let packets = &packets[run.packets.clone()];
+            self.node.handle_opened(self.now, run, packets, &mut self.memory, &mut self.out);
+        }
     }
 
     /// Ages the tables, as the worker does ten times a second.
@@ -140,7 +206,8 @@ impl Rig {
 
     /// Gives the packets that were dropped, for any reason.
     pub fn dropped(&self) -> u64 {
-        crate::drops::DropReason::ALL.iter().map(|reason| self.node.drops().of(*reason)).sum()
+        let of_node: u64 = DropReason::ALL.iter().map(|it| self.node.drops().of(*it)).sum();
+        of_node + self.line.as_ref().map_or(0, Line::lost)
     }
 
     fn store(&mut self, slot: usize, bytes: &[u8]) -> Piece {
@@ -158,8 +225,12 @@ impl Rig {
     fn flush(&mut self) {
         for transmit in &self.out.transmits {
             self.moved.calls += 1;
-            self.moved.packets += u64::from(transmit.count);
-            self.moved.bytes += u64::from(transmit.len);
+            let (packets, bytes) = match &mut self.line {
+                Some(line) => line.seal(self.now, 0, transmit, &self.out.pieces, &self.memory),
+                None => (transmit.count.into(), transmit.len.into()),
+            };
+            self.moved.packets += packets;
+            self.moved.bytes += bytes;
         }
         for write in &self.out.writes {
             self.moved.calls += 1;
@@ -236,6 +307,21 @@ mod tests {
             let moved = rig.inbound();
             assert_eq!((moved.calls, moved.packets), (1, SEGMENTS as u64));
             assert_eq!(moved.bytes, (flow.header_len() + SEGMENTS * MSS) as u64);
+            assert_eq!(rig.dropped(), 0);
+        }
+    }
+
+    #[test]
+    fn sealed_packets_leave_and_arrive_in_full() {
+        for layer in LAYERS {
+            let mut rig = Rig::sealed(layer, Instant::now());
+            let flow = Flow::new(layer, Protocol::Tcp);
+            rig.read(&[flow.read(SEGMENTS * MSS, MSS as u16)]);
+            assert_eq!(rig.outbound().packets, SEGMENTS as u64);
+            rig.receive(&[flow.inward().run_inside(Rig::VNI, 40, MSS)]);
+            let moved = rig.inbound();
+            assert_eq!((moved.calls, moved.packets), (1, 40));
+            assert_eq!(moved.bytes, (flow.header_len() + 40 * MSS) as u64);
             assert_eq!(rig.dropped(), 0);
         }
     }
