@@ -44,6 +44,7 @@ drop_reasons! {
     WireGuardUnderLoad "wireguard_under_load" "Too many handshakes, and this one did not prove where it comes from.",
     WireGuardUnknownKey "wireguard_unknown_key" "The handshake is from a public key that no peer is configured with.",
     WireGuardHandshake "wireguard_handshake" "The handshake does not verify: another key, another preshared key, or a replay.",
+    WireGuardLateHandshake "wireguard_late_handshake" "The answer to a handshake that another one has overtaken, as when both ends begin at once.",
     WireGuardUnknownIndex "wireguard_unknown_index" "No session has the message's receiver index (any more).",
     WireGuardAuthentication "wireguard_authentication" "The message is not what the peer sealed.",
     WireGuardReplayed "wireguard_replayed" "The message was received before, or is older than the last thousand.",

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use boringtun::noise::errors::WireGuardError;
 use boringtun::noise::{Tunn, TunnResult};
 
 use super::index::{Index, random, tunnel_of};
@@ -236,6 +237,9 @@ impl State {
         let mut room = [0; INITIATION_LEN];
         let letter = match tunnel.tunn.decapsulate(None, message, &mut room) {
             TunnResult::WriteToNetwork(bytes) => bytes.to_vec(),
+            TunnResult::Err(WireGuardError::UnexpectedPacket) => {
+                return Err(DropReason::WireGuardLateHandshake);
+            }
             TunnResult::Err(_) => return Err(DropReason::WireGuardHandshake),
             _ => return Ok(false),
         };
@@ -386,8 +390,8 @@ impl State {
     }
 }
 
-fn reason(error: &boringtun::noise::errors::WireGuardError) -> DropReason {
-    use boringtun::noise::errors::WireGuardError as E;
+fn reason(error: &WireGuardError) -> DropReason {
+    use WireGuardError as E;
     match error {
         E::InvalidCounter | E::DuplicateCounter => DropReason::WireGuardReplayed,
         E::NoCurrentSession | E::WrongIndex => DropReason::WireGuardUnknownIndex,

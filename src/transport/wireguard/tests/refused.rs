@@ -130,3 +130,17 @@ fn spent_key_is_not_opened_with() {
     assert!(b.receive(&run).is_empty());
     assert_eq!(b.losses(), [(DropReason::WireGuardMessageLimit, 1)]);
 }
+
+#[test]
+fn answer_that_comes_twice_is_late() {
+    let (mut a, mut b) = pair();
+    a.start();
+    let initiation = a.letters().remove(0);
+    b.receive(&initiation);
+    let answer = b.letters().remove(0);
+    a.receive(&answer);
+    assert!(a.is_established());
+    a.receive(&answer);
+    assert_eq!(a.losses(), [(DropReason::WireGuardLateHandshake, 1)]);
+    assert_eq!(a.letters().len(), 1, "the first was answered, the second not");
+}
