@@ -6,6 +6,8 @@ use super::*;
 use crate::buffer::{Memory, Piece};
 use crate::transport::{Carrier, Received};
 
+#[cfg(feature = "virtual-time")]
+mod ageing;
 mod keys;
 mod refused;
 mod sessions;
@@ -172,7 +174,15 @@ impl End {
         self.engine.start(self.now, &mut self.post);
     }
 
+    /// Lets time pass, also on boringtun's clock where that is turned by hand.
     fn tick(&mut self, after: Duration) {
+        #[cfg(feature = "virtual-time")]
+        mock_instant::MockClock::advance(after);
+        self.look(after);
+    }
+
+    /// Does what is due, so much later than before.
+    fn look(&mut self, after: Duration) {
         self.now += after;
         self.engine.tick(self.now, &mut self.post);
     }
