@@ -19,6 +19,9 @@ use crate::peer::PeerId;
 const TIMER: Duration = Duration::from_millis(200);
 const JITTER_MS: u64 = 333;
 
+/// How long a session may be used (white paper, section 6.1).
+const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
+
 /// One key pair's sessions, by boringtun.
 pub(super) struct Tunnel {
     tunn: Tunn,
@@ -121,7 +124,7 @@ impl State {
         }
         self.preshared = preshared;
         self.next = None;
-        if self.has_session() {
+        if self.has_session(now) {
             self.next = Some(self.make(identity));
             self.initiate(now, identity, post);
         } else if self.tunnel.take().is_some() {
@@ -161,9 +164,12 @@ impl State {
             .find(|tunnel| tunnel.index.number() == index)
     }
 
-    /// Whether something can be sealed.
-    pub(super) fn has_session(&self) -> bool {
-        self.tunnel.as_ref().is_some_and(|tunnel| tunnel.has_session())
+    /// Whether something can be sealed. boringtun forgets an old session when its timers are looked
+    /// at; after a pause of the whole machine that is too late.
+    pub(super) fn has_session(&self, now: Instant) -> bool {
+        let is_young = |at| now.saturating_duration_since(at) < REJECT_AFTER_TIME;
+        self.established.is_some_and(is_young)
+            && self.tunnel.as_ref().is_some_and(|tunnel| tunnel.has_session())
     }
 }
 

@@ -34,7 +34,7 @@ impl WireGuard {
         let mut state = peer.lock();
         let own = &pieces[transmit.pieces.start as usize..transmit.pieces.end as usize];
         let mut packets = Packets { transmit, pieces: own, memory, left: transmit.len as usize };
-        if !state.has_session() {
+        if !state.has_session(now) {
             self.wait(now, &mut state, &mut packets, scratch, post);
             return None;
         }
@@ -108,7 +108,7 @@ impl WireGuard {
 
 /// Sends what waited for the session that there is now.
 pub(super) fn release(now: Instant, state: &mut State, post: &mut Post) {
-    if state.waiting.is_empty() || !state.has_session() {
+    if state.waiting.is_empty() || !state.has_session(now) {
         return;
     }
     let Some(to) = state.endpoint else { return };

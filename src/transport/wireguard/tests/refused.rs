@@ -144,3 +144,15 @@ fn answer_that_comes_twice_is_late() {
     assert_eq!(a.losses(), [(DropReason::WireGuardLateHandshake, 1)]);
     assert_eq!(a.letters().len(), 1, "the first was answered, the second not");
 }
+
+#[test]
+fn nothing_is_sealed_with_an_old_key_even_if_no_timer_was_looked_at() {
+    let (mut a, mut b) = pair();
+    a.start();
+    settle(&mut a, &mut b);
+    a.now += Duration::from_secs(179);
+    assert!(a.send(&[packet(64, 1)]).is_some());
+    a.now += Duration::from_secs(1);
+    assert!(a.send(&[packet(64, 2)]).is_none());
+    assert_eq!(a.letters().len(), 1, "a handshake is begun");
+}
