@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -31,6 +32,8 @@ pub fn program() -> PathBuf {
 #[derive(Clone)]
 pub struct Config {
     text: String,
+    /// Files beside it, for the daemon's eyes only: name and content.
+    secrets: Vec<(String, String)>,
 }
 
 impl Config {
@@ -42,7 +45,19 @@ impl Config {
     /// Begins with the node's name and another address to listen on.
     pub fn listening(node: &Node, address: &str) -> Self {
         let name = node.host.name();
-        Self { text: format!("name = \"{name}\"\n[vxlan]\nlisten = \"{address}\"\n") }
+        let text = format!("name = \"{name}\"\n[vxlan]\nlisten = \"{address}\"\n");
+        Self { text, secrets: vec![] }
+    }
+
+    /// Begins with the node's name alone.
+    pub fn bare(node: &Node) -> Self {
+        Self { text: format!("name = \"{}\"\n", node.host.name()), secrets: vec![] }
+    }
+
+    /// Adds a file beside the configuration that only its owner may read.
+    pub fn secret(mut self, name: &str, content: &str) -> Self {
+        self.secrets.push((name.into(), content.into()));
+        self
     }
 
     /// Adds keys that are in no table.
@@ -76,6 +91,15 @@ impl Config {
     fn line(mut self, text: &str) -> Self {
         writeln!(self.text, "{text}").expect("a string takes text");
         self
+    }
+
+    fn write(&self, directory: &Path) {
+        fs::write(directory.join("config.toml"), &self.text).unwrap();
+        for (name, content) in &self.secrets {
+            let mut options = fs::OpenOptions::new();
+            let file = options.write(true).create_new(true).mode(0o600).open(directory.join(name));
+            file.unwrap().write_all(content.as_bytes()).unwrap();
+        }
     }
 }
 
@@ -112,7 +136,7 @@ impl Daemon {
     #[track_caller]
     pub fn start_with(node: &Node, config: &Config, variables: &[(&str, &str)]) -> Self {
         let directory = TempDir::new_in("/run").unwrap();
-        fs::write(directory.path().join("config.toml"), &config.text).unwrap();
+        config.write(directory.path());
         let notices = UnixDatagram::bind(directory.path().join("notify")).unwrap();
         let variables: Vec<_> =
             variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -125,7 +149,7 @@ impl Daemon {
     #[track_caller]
     pub fn refused(node: &Node, config: &Config) -> Ended {
         let directory = TempDir::new_in("/run").unwrap();
-        fs::write(directory.path().join("config.toml"), &config.text).unwrap();
+        config.write(directory.path());
         let daemon = Self::launch(node.clone(), directory, vec![]);
         daemon.wait(Instant::now())
     }

@@ -8,12 +8,14 @@
 
 mod cases;
 mod daemon;
+mod flow;
 mod frames;
 mod harness;
 mod kernel;
 mod need;
 mod pair;
 mod place;
+mod program;
 #[path = "../relay.rs"]
 mod relay;
 mod stream;
@@ -22,6 +24,7 @@ mod tcp;
 mod udp;
 mod wait;
 mod wg_fake;
+mod wireguard;
 
 fn main() -> std::process::ExitCode {
     // `lab` starts its daemons as this very program.

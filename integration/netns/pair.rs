@@ -9,6 +9,7 @@ use crate::daemon::{Config, Daemon};
 use crate::harness::note;
 use crate::kernel::{KernelGpe, KernelVxlan};
 use crate::place::{Family, Node, ping, run, two_nodes};
+use crate::program::Program;
 use crate::{frames, kernel, tcp, udp};
 
 /// The VNI of a pair's network.
@@ -29,6 +30,8 @@ pub enum Kind {
     Kernel { options: &'static str, features: &'static str },
     /// The kernel's device with `external gpe`.
     KernelGpe,
+    /// A program that is neither, by its name; it has been started already.
+    Program(&'static str),
 }
 
 impl fmt::Display for Kind {
@@ -38,6 +41,7 @@ impl fmt::Display for Kind {
             Self::Tun => f.write_str("tun"),
             Self::Kernel { options, features } => write!(f, "kernel {options}{features}"),
             Self::KernelGpe => f.write_str("kernel gpe"),
+            Self::Program(name) => f.write_str(name),
         }
     }
 }
@@ -68,6 +72,7 @@ impl Kind {
             Self::Tun => "tun0",
             Self::Kernel { .. } => kernel::DEVICE,
             Self::KernelGpe => kernel::GPE_DEVICE,
+            Self::Program(name) => panic!("each device of {name} has another name"),
         }
     }
 
@@ -88,6 +93,8 @@ pub struct Pair {
     pub kinds: [Kind; 2],
     /// The daemons of the ends that are ours.
     pub daemons: [Option<Daemon>; 2],
+    /// The programs of the ends that are neither ours nor the kernel's.
+    pub programs: Vec<Program>,
 }
 
 impl Pair {
@@ -140,7 +147,7 @@ impl Pair {
             let config = adapt(daemon_config(node, kind, end, far[end]));
             Some(Daemon::start_with(node, &config, variables))
         });
-        Self { nodes, kinds, daemons }
+        Self { nodes, kinds, daemons, programs: vec![] }
     }
 
     /// Gives the host of an end.
@@ -250,6 +257,6 @@ fn kernel_end(node: &Node, kind: Kind, end: usize, far: IpAddr) {
                 run(&node.host, "ethtool", &format!("-K {device} {features}"));
             }
         }
-        Kind::Tap | Kind::Tun => unreachable!("these ends are ours"),
+        Kind::Tap | Kind::Tun | Kind::Program(_) => unreachable!("these are made elsewhere"),
     }
 }

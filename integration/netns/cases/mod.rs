@@ -22,6 +22,12 @@ mod shared_prefix;
 mod underlay;
 mod wg_program;
 mod wg_tool;
+mod wireguard;
+mod wireguard_refusals;
+mod wireguard_rekey;
+mod wireguard_roaming;
+mod wireguard_tap;
+mod wireguard_wire;
 mod workers;
 
 use crate::harness::Case;
@@ -46,6 +52,12 @@ pub fn all() -> Vec<Case> {
         lifecycle::cases(),
         wg_tool::cases(),
         wg_program::cases(),
+        wireguard::cases(),
+        wireguard_refusals::cases(),
+        wireguard_rekey::cases(),
+        wireguard_roaming::cases(),
+        wireguard_tap::cases(),
+        wireguard_wire::cases(),
         bad_wire::cases(),
         noise::cases(),
         beside_noise::cases(),

@@ -1,0 +1,109 @@
+//! Keys are renewed under load, and nobody notices.
+//!
+//! Longer than the suite has time for:
+//! `cargo test --release --test netns -- measure_wireguard_keys --nocapture`: a minute and ten
+//! minutes with new keys every two seconds, and 130 s with the keys' natural age.
+
+use std::thread;
+use std::time::Duration;
+
+use super::wireguard::{NEEDS_GO, nothing_refused};
+use crate::daemon::Daemon;
+use crate::flow::Flow;
+use crate::harness::{Case, each, note};
+use crate::need::OURS;
+use crate::pair::overlay;
+use crate::place::Family;
+use crate::program::Brand;
+use crate::tcp::Transfer;
+use crate::wireguard::{Plan, Speaker};
+
+const GO: Speaker = Speaker::Program(Brand::WireguardGo);
+
+/// Bytes a second of the transfer: far below what it could be.
+const PACING: u64 = 8 << 20;
+
+pub fn cases() -> Vec<Case> {
+    let ours = [
+        Case::over_both("wireguard_keys_are_renewed_under_load", |family| {
+            renewed(family, Speaker::Tun, 20, Some(2));
+        }),
+        Case::over_both("measure_wireguard_keys_for_a_minute", |family| {
+            renewed(family, Speaker::Tun, 60, Some(2));
+        }),
+        Case::over_both("measure_wireguard_keys_for_130_s_of_their_natural_age", |family| {
+            renewed(family, Speaker::Tun, 130, None);
+        }),
+        Case::over_both("measure_wireguard_keys_for_ten_minutes", |family| {
+            renewed(family, Speaker::Tun, 600, Some(2));
+        })
+        .into_iter()
+        .map(|case| case.within(Duration::from_secs(660)))
+        .collect(),
+    ];
+    let go = [
+        Case::over_both("wireguard_keys_are_renewed_under_load_with_wireguard_go", |family| {
+            renewed(family, GO, 20, Some(2));
+        }),
+        Case::over_both("measure_wireguard_keys_for_130_s_with_wireguard_go", |family| {
+            renewed(family, GO, 130, None);
+        }),
+    ];
+    let go = each(go, |case| case.needs(NEEDS_GO).needs(OURS));
+    each(ours, |case| case.needs(OURS)).into_iter().chain(go).collect()
+}
+
+fn renewed(family: Family, far: Speaker, secs: u64, rekey_after_secs: Option<u64>) {
+    let table = rekey_after_secs.map(|secs| format!("rekey_after_secs = {secs}"));
+    let plan = Plan::new(family, [Speaker::Tun, far]).begun_by(0);
+    let pair = plan.end(0, |end| end.table = table.unwrap_or_default()).make();
+    pair.ping_both_ways();
+    let drops = || pair.daemons.each_ref().map(|daemon| daemon.as_ref().map(all_drops));
+    let before = drops();
+    let [v4, _] = overlay(1);
+    let bytes = secs * PACING;
+    let pacing = Some(PACING);
+    let transfer = Transfer { from: pair.host(0), to: pair.host(1), address: v4, bytes, pacing };
+    let every = Duration::from_millis(2);
+    // The other way round: both ends seal all the time.
+    let [_, back] = overlay(0);
+    let flow = Flow { from: pair.host(1), to: pair.host(0), address: back, every };
+    let (arrivals, (renewals, rate)) = flow.during(|| {
+        thread::scope(|scope| {
+            let transfer = scope.spawn(move || transfer.make());
+            let mut renewals = Renewals::default();
+            while !transfer.is_finished() {
+                renewals.look(pair.daemon(0));
+                thread::park_timeout(Duration::from_millis(50));
+            }
+            (renewals.count, transfer.join().unwrap_or_else(|_| panic!("the transfer failed")))
+        })
+    });
+    note(&format!("{renewals} renewals; {arrivals:?}; {rate}"));
+    // Their age is looked at every few hundred milliseconds: it may be a second too late.
+    let least = secs / (rekey_after_secs.unwrap_or(120) + 1);
+    assert!(renewals >= least, "{renewals} renewals, {least} are due");
+    assert_eq!((arrivals.lost, arrivals.repeated, arrivals.changed), (0, 0, 0), "{arrivals:?}");
+    assert_eq!(drops(), before, "drops, before and after");
+    nothing_refused(&pair);
+}
+
+fn all_drops(daemon: &Daemon) -> String {
+    daemon.query("drops").to_string()
+}
+
+/// How often the newest keys were younger than the last time.
+#[derive(Default)]
+struct Renewals {
+    age: u64,
+    count: u64,
+}
+
+impl Renewals {
+    fn look(&mut self, daemon: &Daemon) {
+        let peers = daemon.query("peers");
+        let age = peers[0]["last_handshake_secs"].as_u64().expect("there are keys");
+        self.count += u64::from(age < self.age);
+        self.age = age;
+    }
+}
