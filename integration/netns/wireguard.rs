@@ -78,7 +78,7 @@ pub struct End {
     /// The public key that it takes for the other end's.
     pub far: &'static str,
     pub preshared: Option<&'static str>,
-    /// The addresses that it listens on: its own, or any.
+    /// Whether it listens on any address of both families, as by default.
     pub listens_on_any: bool,
     /// Further keys of our table `wireguard`, and of our table `peer`.
     pub table: String,
@@ -185,12 +185,10 @@ impl Plan {
     /// Gives the configuration of an end that is ours.
     fn config(&self, node: &Node, number: usize, endpoint: Option<SocketAddr>) -> Config {
         let end = &self.ends[number];
-        let listen = match (end.listens_on_any, node.address) {
-            (false, address) => SocketAddr::new(address, PORT),
-            (true, IpAddr::V4(_)) => SocketAddr::new([0; 4].into(), PORT),
-            (true, IpAddr::V6(_)) => SocketAddr::new([0; 16].into(), PORT),
-        };
-        let mut table = format!("[wireguard]\nlisten = \"{listen}\"\nprivate_key_file = \"key\"\n");
+        let mut table = String::from("[wireguard]\nprivate_key_file = \"key\"\n");
+        if !end.listens_on_any {
+            table += &format!("listen = \"{}\"\n", SocketAddr::new(node.address, PORT));
+        }
         let mut peer = format!(
             "[[peer]]\nname = \"far\"\ntransport = \"wireguard\"\npublic_key = \"{}\"\n",
             end.far

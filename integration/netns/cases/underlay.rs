@@ -7,6 +7,7 @@ use crate::harness::{Case, each};
 use crate::need::OURS;
 use crate::pair::{Kind, Pair, VNI, overlay};
 use crate::place::{Family, UNDERLAY, ping, try_run, two_nodes};
+use crate::wireguard::{Plan, Speaker};
 use crate::{tcp, wait};
 
 pub fn cases() -> Vec<Case> {
@@ -15,8 +16,13 @@ pub fn cases() -> Vec<Case> {
         Case::over_both("address_that_goes_and_comes_is_survived", address_goes),
         Case::over_both("link_that_goes_down_and_up_is_survived", link_goes),
         Case::over_both("path_that_becomes_smaller_is_survived", |family| {
-            smaller_path(family, Kind::Tap);
-            smaller_path(family, Kind::Tun);
+            smaller_path(&Pair::new(family, [Kind::Tap; 2]), 1400);
+            smaller_path(&Pair::new(family, [Kind::Tun; 2]), 1400);
+        }),
+        Case::over_both("wireguard_path_that_becomes_smaller_is_survived", |family| {
+            // With less, no IPv6 packet of 1280 bytes fits into both tunnels.
+            smaller_path(&Plan::new(family, [Speaker::Tap; 2]).make(), 1440);
+            smaller_path(&Plan::new(family, [Speaker::Tun; 2]).make(), 1440);
         }),
     ];
     each(cases, |case| case.needs(OURS))
@@ -83,11 +89,10 @@ fn link_goes(family: Family) {
     works_again(&pair, to);
 }
 
-fn smaller_path(family: Family, kind: Kind) {
-    let pair = Pair::new(family, [kind, kind]);
+fn smaller_path(pair: &Pair, mtu: u32) {
     pair.tcp_both_ways(8 << 20);
     for node in &pair.nodes {
-        node.ip(&format!("link set {UNDERLAY} mtu 1400"));
+        node.ip(&format!("link set {UNDERLAY} mtu {mtu}"));
     }
     pair.tcp_both_ways(64 << 20);
     // The first large echo each way is lost to teach the hosts the new MTU.

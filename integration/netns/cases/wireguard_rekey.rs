@@ -26,16 +26,16 @@ const PACING: u64 = 8 << 20;
 pub fn cases() -> Vec<Case> {
     let ours = [
         Case::over_both("wireguard_keys_are_renewed_under_load", |family| {
-            renewed(family, Speaker::Tun, 20, Some(2));
+            renewed(family, [Speaker::Tun; 2], 20, Some(2));
         }),
         Case::over_both("measure_wireguard_keys_for_a_minute", |family| {
-            renewed(family, Speaker::Tun, 60, Some(2));
+            renewed(family, [Speaker::Tun; 2], 60, Some(2));
         }),
         Case::over_both("measure_wireguard_keys_for_130_s_of_their_natural_age", |family| {
-            renewed(family, Speaker::Tun, 130, None);
+            renewed(family, [Speaker::Tun; 2], 130, None);
         }),
         Case::over_both("measure_wireguard_keys_for_ten_minutes", |family| {
-            renewed(family, Speaker::Tun, 600, Some(2));
+            renewed(family, [Speaker::Tun; 2], 600, Some(2));
         })
         .into_iter()
         .map(|case| case.within(Duration::from_secs(660)))
@@ -43,22 +43,27 @@ pub fn cases() -> Vec<Case> {
     ];
     let go = [
         Case::over_both("wireguard_keys_are_renewed_under_load_with_wireguard_go", |family| {
-            renewed(family, GO, 20, Some(2));
+            renewed(family, [Speaker::Tun, GO], 20, Some(2));
         }),
         Case::over_both("measure_wireguard_keys_for_130_s_with_wireguard_go", |family| {
-            renewed(family, GO, 130, None);
+            renewed(family, [Speaker::Tun, GO], 130, None);
+        }),
+        Case::over_both("measure_wireguard_keys_for_130_s_from_wireguard_go", |family| {
+            renewed(family, [GO, Speaker::Tun], 130, None);
         }),
     ];
     let go = each(go, |case| case.needs(NEEDS_GO).needs(OURS));
     each(ours, |case| case.needs(OURS)).into_iter().chain(go).collect()
 }
 
-fn renewed(family: Family, far: Speaker, secs: u64, rekey_after_secs: Option<u64>) {
+/// End 0 begins, and renews the keys.
+fn renewed(family: Family, speakers: [Speaker; 2], secs: u64, rekey_after_secs: Option<u64>) {
     let table = rekey_after_secs.map(|secs| format!("rekey_after_secs = {secs}"));
-    let plan = Plan::new(family, [Speaker::Tun, far]).begun_by(0);
+    let plan = Plan::new(family, speakers).begun_by(0);
     let pair = plan.end(0, |end| end.table = table.unwrap_or_default()).make();
     pair.ping_both_ways();
     let drops = || pair.daemons.each_ref().map(|daemon| daemon.as_ref().map(all_drops));
+    let ours = pair.daemons.iter().flatten().next().expect("an end is ours");
     let before = drops();
     let [v4, _] = overlay(1);
     let bytes = secs * PACING;
@@ -73,7 +78,7 @@ fn renewed(family: Family, far: Speaker, secs: u64, rekey_after_secs: Option<u64
             let transfer = scope.spawn(move || transfer.make());
             let mut renewals = Renewals::default();
             while !transfer.is_finished() {
-                renewals.look(pair.daemon(0));
+                renewals.look(ours);
                 thread::park_timeout(Duration::from_millis(50));
             }
             (renewals.count, transfer.join().unwrap_or_else(|_| panic!("the transfer failed")))

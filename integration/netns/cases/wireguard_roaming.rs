@@ -82,8 +82,8 @@ fn another_address(family: Family, server: Speaker, from: usize) {
     let (length, nodad) = if family == Family::V4 { (24, "") } else { (64, "nodad") };
     let (before, after) = (client.address, family.address(0, 77));
     goes_on(&pair, from, &after.to_string(), || {
-        client.ip(&format!("addr add {after}/{length} dev {UNDERLAY} {nodad}"));
         client.ip(&format!("addr del {before}/{length} dev {UNDERLAY}"));
+        client.ip(&format!("addr add {after}/{length} dev {UNDERLAY} {nodad}"));
     });
 }
 

@@ -1,10 +1,11 @@
 //! WireGuard over a wire that loses, repeats, reorders and corrupts, and ends that are killed.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::wireguard::NEEDS_GO;
+use crate::daemon::Daemon;
 use crate::flow::{Arrivals, Flow};
 use crate::harness::{Case, each, note};
 use crate::need::{Need, OURS};
@@ -21,11 +22,17 @@ const SEEDS: &[u64] = &[1, 2, 3];
 
 const FAULTS: Faults = Faults { loss: 5, repeat: 10, reorder: 20, corrupt: 5 };
 
-const BYTES: u64 = 8 << 20;
+/// Bytes of each of four transfers, over the wire of the relay and over the faster one.
+const RELAYED: u64 = 8 << 20;
+const BYTES: u64 = 64 << 20;
 
 /// Until who sends and hears nothing asks for new keys: KEEPALIVE_TIMEOUT and REKEY_TIMEOUT of the
 /// white paper, section 6.1.
 const SILENCE: Duration = Duration::from_secs(15);
+
+/// How much later that may be, so that not all ask at the same time: as in wireguard-go
+/// (device/timers.go, RekeyTimeoutJitterMaxMs), and more than between two looks at our timers.
+const JITTER: Duration = Duration::from_millis(334);
 
 pub fn cases() -> Vec<Case> {
     let ours = [
@@ -64,23 +71,38 @@ pub fn cases() -> Vec<Case> {
 
 /// Transfers both ways beside a flow, of which nothing comes twice.
 #[track_caller]
-fn survives(pair: &Pair) -> Arrivals {
+fn survives(pair: &Pair, bytes: u64) {
     let [_, address] = overlay(1);
     let every = Duration::from_millis(1);
     let flow = Flow { from: pair.host(0), to: pair.host(1), address, every };
     let (arrivals, ()) = flow.during(|| {
         for (from, to) in [(0, 1), (1, 0)] {
             for address in overlay(to) {
-                let rate = tcp::send(pair.host(from), pair.host(to), address, BYTES);
+                let rate = tcp::send(pair.host(from), pair.host(to), address, bytes);
                 note(&format!("TCP to {address}: {rate}"));
             }
         }
     });
     note(&format!("{arrivals:?}"));
     assert_eq!((arrivals.repeated, arrivals.changed), (0, 0), "{arrivals:?}");
-    assert!(arrivals.lost < arrivals.sent / 10, "{arrivals:?}");
+    // The transfers fill every queue on the way, so more is lost than the wire loses.
+    assert!(arrivals.lost < arrivals.sent / 4, "{arrivals:?}");
     no_panic(pair);
-    arrivals
+}
+
+/// Messages that a daemon refused.
+#[track_caller]
+fn refused(daemon: &Daemon) -> u64 {
+    let reasons = [
+        "wireguard_malformed",
+        "wireguard_mac",
+        "wireguard_handshake",
+        "wireguard_unknown_index",
+        "wireguard_authentication",
+        "wireguard_replayed",
+        "wireguard_content",
+    ];
+    reasons.iter().map(|reason| daemon.dropped(reason)).sum()
 }
 
 #[track_caller]
@@ -98,11 +120,14 @@ fn loss(family: Family, kind: Speaker) {
         let hook = format!("{{ type filter hook ingress device {UNDERLAY} priority 0 ; }}");
         run(&node.host, "nft", "add table netdev t");
         run(&node.host, "nft", &format!("add chain netdev t i {hook}"));
-        let rule = format!("udp dport {PORT} numgen random mod 100 < 1 drop");
+        let rule = format!("udp dport {PORT} numgen random mod 100 < 1 counter drop");
         run(&node.host, "nft", &format!("add rule netdev t i {rule}"));
     }
-    let arrivals = survives(&pair);
-    assert!(arrivals.lost > 0, "nothing was lost: {arrivals:?}");
+    survives(&pair, BYTES);
+    for node in &pair.nodes {
+        let rules = run(&node.host, "nft", "list table netdev t");
+        assert!(!rules.contains("packets 0 "), "nothing was lost: {rules}");
+    }
 }
 
 fn bad_wire(family: Family, speakers: [Speaker; 2]) {
@@ -114,7 +139,7 @@ fn bad_wire(family: Family, speakers: [Speaker; 2]) {
         });
         let relay = Relay::start(legs, *seed, FAULTS);
         let pair = Plan::new(family, speakers).launch(ends, Some(proxies));
-        survives(&pair);
+        survives(&pair, RELAYED);
         let counts = relay.counts();
         note(&format!("seed {seed}: {counts:?}"));
         for count in [&counts.lost, &counts.repeated, &counts.reordered, &counts.corrupted] {
@@ -123,6 +148,11 @@ fn bad_wire(family: Family, speakers: [Speaker; 2]) {
         for reason in ["wireguard_replayed", "wireguard_authentication"] {
             assert!(pair.daemon(0).dropped(reason) > 0, "seed {seed}: {reason}");
         }
+        // Nothing else is refused; what is corrupted and repeated is refused twice.
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let refused: u64 = pair.daemons.iter().flatten().map(refused).sum();
+        let faults = load(&counts.repeated) + 2 * load(&counts.corrupted);
+        assert!(refused <= faults, "seed {seed}: {refused} refused, {counts:?}");
     }
 }
 
@@ -162,7 +192,7 @@ fn killed_and_begins(family: Family, far: Speaker) {
 fn killed_and_waits(family: Family, far: Speaker) {
     let mut pair = Plan::new(family, [Speaker::Tun, far]).begun_by(1).make();
     let (arrivals, away) = killed(&mut pair, 1);
-    assert!(arrivals.pause < away + SILENCE, "{arrivals:?}, away for {away:?}");
+    assert!(arrivals.pause < away + SILENCE + JITTER, "{arrivals:?}, away for {away:?}");
     pair.ping_both_ways();
     no_panic(&pair);
 }
