@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cases;
+mod config;
 mod daemon;
 mod flow;
 mod frames;

@@ -2,10 +2,11 @@
 //!
 //! Longer than the suite has time for:
 //! `cargo test --release --test netns -- measure_wireguard_keys --nocapture`: a minute and ten
-//! minutes with new keys every two seconds, and 130 s with the keys' natural age.
+//! minutes with new keys every two seconds, 130 s with the keys' natural age, and packets after a
+//! silence in which all keys expire (180 s) or are forgotten (540 s).
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::wireguard::{NEEDS_GO, nothing_refused};
 use crate::daemon::Daemon;
@@ -13,7 +14,7 @@ use crate::flow::Flow;
 use crate::harness::{Case, each, note};
 use crate::need::OURS;
 use crate::pair::overlay;
-use crate::place::Family;
+use crate::place::{Family, ping};
 use crate::program::Brand;
 use crate::tcp::Transfer;
 use crate::wireguard::{Plan, Speaker};
@@ -52,8 +53,17 @@ pub fn cases() -> Vec<Case> {
             renewed(family, [GO, Speaker::Tun], 130, None);
         }),
     ];
+    let silences = [
+        Case::over_both("measure_wireguard_keys_that_expired_in_silence", |family| {
+            silence(family, Duration::from_secs(200));
+        }),
+        Case::over_both("measure_wireguard_keys_that_were_forgotten_in_silence", |family| {
+            silence(family, Duration::from_secs(560));
+        }),
+    ];
+    let silences = each(silences, |case| case.needs(OURS).within(Duration::from_secs(600)));
     let go = each(go, |case| case.needs(NEEDS_GO).needs(OURS));
-    each(ours, |case| case.needs(OURS)).into_iter().chain(go).collect()
+    each(ours, |case| case.needs(OURS)).into_iter().chain(go).chain(silences).collect()
 }
 
 /// End 0 begins, and renews the keys.
@@ -91,6 +101,24 @@ fn renewed(family: Family, speakers: [Speaker; 2], secs: u64, rekey_after_secs: 
     assert_eq!((arrivals.lost, arrivals.repeated, arrivals.changed), (0, 0, 0), "{arrivals:?}");
     assert_eq!(drops(), before, "drops, before and after");
     nothing_refused(&pair);
+}
+
+/// After a silence either end can go on at once, and loses nothing.
+fn silence(family: Family, time: Duration) {
+    let pairs = [0, 1].map(|begins| {
+        let pair = Plan::new(family, [Speaker::Tun; 2]).begun_by(begins).make();
+        pair.ping_both_ways();
+        pair
+    });
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        thread::park_timeout(end.saturating_duration_since(Instant::now()));
+    }
+    for pair in pairs {
+        ping(pair.host(0), overlay(1)[0], "");
+        pair.ping_both_ways();
+        nothing_refused(&pair);
+    }
 }
 
 fn all_drops(daemon: &Daemon) -> String {
