@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use super::wireguard::NEEDS_GO;
+use super::wireguard::{NEEDS_BORINGTUN, NEEDS_GO};
 use crate::daemon::Daemon;
 use crate::frames::Frames;
 use crate::harness::{Case, each};
@@ -13,8 +13,6 @@ use crate::program::Brand;
 use crate::wait;
 use crate::wireguard::{OTHER_PRESHARED, PORT, Plan, STRANGER, Speaker};
 
-const GO: Speaker = Speaker::Program(Brand::WireguardGo);
-
 pub fn cases() -> Vec<Case> {
     let ours = [
         Case::over_both("wireguard_wrong_keys_are_refused", |family| {
@@ -24,12 +22,18 @@ pub fn cases() -> Vec<Case> {
         Case::over_both("wireguard_datagram_that_was_changed_is_refused", changes),
     ];
     let go = [Case::over_both("wireguard_wrong_keys_are_refused_with_wireguard_go", |family| {
-        wrong_keys(family, GO);
+        wrong_keys(family, Speaker::Program(Brand::WireguardGo));
     })];
+    let boringtun =
+        [Case::over_both("wireguard_wrong_keys_are_refused_with_boringtun", |family| {
+            wrong_keys(family, Speaker::Program(Brand::Boringtun));
+        })];
+    let boringtun = each(boringtun, |case| case.needs(NEEDS_BORINGTUN).needs(OURS));
     let go = each(go, |case| case.needs(NEEDS_GO).needs(OURS));
     each(ours, |case| case.needs(OURS).needs(&[Need::Program("ethtool")]))
         .into_iter()
         .chain(go)
+        .chain(boringtun)
         .collect()
 }
 
