@@ -1,6 +1,7 @@
 //! Runs the cases: names, filters, what each needs, at most two at a time, a limit on the time.
 //!
-//! A case whose name begins with `measure_` runs only where a filter asks for measurements.
+//! A case whose name begins with `measure_` runs only where a filter asks for measurements, and one
+//! that begins with `long_` only where a filter asks for what takes long.
 //!
 //! A harness of our own, because hosts without root need a user namespace, which only a process
 //! with one thread can enter, and because a skipped case must say so.
@@ -20,8 +21,8 @@ use crate::place::Family;
 /// No case may take longer, unless it says so: the whole run ends.
 const CASE_LIMIT: Duration = Duration::from_secs(180);
 
-/// Begins the names of measurements, and the filters that ask for them.
-const MEASURE: &str = "measure_";
+/// Begin the names of cases that are not for every run, and the filters that ask for them.
+const ON_DEMAND: [&str; 2] = ["measure_", "long_"];
 
 /// Cases that are mostly waiting run beside one another, as many as this.
 const TOGETHER: usize = 2;
@@ -115,8 +116,9 @@ impl Arguments {
             true => name == pattern,
             false => name.contains(pattern.as_str()),
         };
-        let asks = |filter: &&String| !name.starts_with(MEASURE) || filter.starts_with(MEASURE);
-        let has_no_filter = self.filters.is_empty() && !name.starts_with(MEASURE);
+        let demand = ON_DEMAND.iter().find(|prefix| name.starts_with(**prefix));
+        let asks = |filter: &&String| demand.is_none_or(|prefix| filter.starts_with(prefix));
+        let has_no_filter = self.filters.is_empty() && demand.is_none();
         (has_no_filter || self.filters.iter().filter(asks).any(matches))
             && !self.skips.iter().any(matches)
     }

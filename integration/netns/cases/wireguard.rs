@@ -1,7 +1,7 @@
 //! IP packets over WireGuard: ours with ours, with wireguard-go and with boringtun-cli.
 //!
 //! 1 GiB with another program at both families and in both directions takes minutes of its time:
-//! `cargo test --release --test netns -- measure_wireguard_gib --nocapture`.
+//! `cargo test --release --test netns -- long_wireguard_gib --nocapture`.
 
 use crate::harness::{Case, each, note};
 use crate::need::{Need, OURS};
@@ -42,7 +42,7 @@ pub fn cases() -> Vec<Case> {
             Case::over_both("wireguard_go_begins_and_answers", |family| {
                 from_either_end(family, GO);
             }),
-            Case::over_both("measure_wireguard_gib_with_wireguard_go", |family| {
+            Case::over_both("long_wireguard_gib_with_wireguard_go", |family| {
                 Plan::new(family, [Speaker::Tun, GO]).make().carries_everything(GIB, UDP);
             }),
         ],
@@ -53,7 +53,7 @@ pub fn cases() -> Vec<Case> {
             Case::over_both("wireguard_boringtun_begins_and_answers", |family| {
                 from_either_end(family, BORINGTUN);
             }),
-            Case::over_both("measure_wireguard_gib_with_boringtun", |family| {
+            Case::over_both("long_wireguard_gib_with_boringtun", |family| {
                 Plan::new(family, [Speaker::Tun, BORINGTUN]).make().carries_everything(GIB, UDP);
             }),
         ],

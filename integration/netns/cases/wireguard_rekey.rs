@@ -1,7 +1,7 @@
 //! Keys are renewed under load, and nobody notices.
 //!
 //! Longer than the suite has time for:
-//! `cargo test --release --test netns -- measure_wireguard_keys --nocapture`: a minute and ten
+//! `cargo test --release --test netns -- long_wireguard_keys --nocapture`: a minute and ten
 //! minutes with new keys every two seconds, 130 s with the keys' natural age, and packets after a
 //! silence in which all keys expire (180 s) or are forgotten (540 s).
 
@@ -29,13 +29,13 @@ pub fn cases() -> Vec<Case> {
         Case::over_both("wireguard_keys_are_renewed_under_load", |family| {
             renewed(family, [Speaker::Tun; 2], 20, Some(2));
         }),
-        Case::over_both("measure_wireguard_keys_for_a_minute", |family| {
+        Case::over_both("long_wireguard_keys_for_a_minute", |family| {
             renewed(family, [Speaker::Tun; 2], 60, Some(2));
         }),
-        Case::over_both("measure_wireguard_keys_for_130_s_of_their_natural_age", |family| {
+        Case::over_both("long_wireguard_keys_for_130_s_of_their_natural_age", |family| {
             renewed(family, [Speaker::Tun; 2], 130, None);
         }),
-        Case::over_both("measure_wireguard_keys_for_ten_minutes", |family| {
+        Case::over_both("long_wireguard_keys_for_ten_minutes", |family| {
             renewed(family, [Speaker::Tun; 2], 600, Some(2));
         })
         .into_iter()
@@ -46,18 +46,18 @@ pub fn cases() -> Vec<Case> {
         Case::over_both("wireguard_keys_are_renewed_under_load_with_wireguard_go", |family| {
             renewed(family, [Speaker::Tun, GO], 20, Some(2));
         }),
-        Case::over_both("measure_wireguard_keys_for_130_s_with_wireguard_go", |family| {
+        Case::over_both("long_wireguard_keys_for_130_s_with_wireguard_go", |family| {
             renewed(family, [Speaker::Tun, GO], 130, None);
         }),
-        Case::over_both("measure_wireguard_keys_for_130_s_from_wireguard_go", |family| {
+        Case::over_both("long_wireguard_keys_for_130_s_from_wireguard_go", |family| {
             renewed(family, [GO, Speaker::Tun], 130, None);
         }),
     ];
     let silences = [
-        Case::over_both("measure_wireguard_keys_that_expired_in_silence", |family| {
+        Case::over_both("long_wireguard_keys_that_expired_in_silence", |family| {
             silence(family, Duration::from_secs(200));
         }),
-        Case::over_both("measure_wireguard_keys_that_were_forgotten_in_silence", |family| {
+        Case::over_both("long_wireguard_keys_that_were_forgotten_in_silence", |family| {
             silence(family, Duration::from_secs(560));
         }),
     ];
