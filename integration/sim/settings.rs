@@ -73,6 +73,7 @@ fn network(plan: &Plan, node: NodeIndex, net: NetIndex) -> NetworkSettings {
             learning: learning(plan, net),
             flood: FloodRate { rate_pps: 1_000_000, burst: network.flood_burst },
             relay: plan.relays(node),
+            routes_groups: false,
         },
         addresses,
         own_mac: None,

@@ -414,6 +414,7 @@ fn network_settings(
         addresses: network.addresses.clone(),
         rules: Rules {
             relay: network.relay,
+            routes_groups: false,
             flood,
             learning: Learning {
                 age: learning.ageing,

@@ -147,7 +147,9 @@ impl Tunnel {
         let port = port.unwrap_or(*current);
         wanted.wireguard = Some(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
         wanted.is_own_port = port == *current;
-        if wanted == *spec {
+        // New sockets lose what is under way to the former ones: not for nothing.
+        let is_same_port = port == *current || wanted.wireguard == spec.wireguard;
+        if is_same_port && wanted.fwmark == spec.fwmark {
             return Ok(());
         }
         let first = Underlay::open(&wanted)?;
@@ -275,6 +277,7 @@ fn node_settings(name: &str, coalesce: Coalesce) -> NodeSettings {
         addresses: Vec::new(),
         rules: Rules {
             relay: false,
+            routes_groups: true,
             flood: unlimited,
             learning: Learning {
                 age: Duration::from_secs(300),

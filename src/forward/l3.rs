@@ -23,6 +23,7 @@ pub struct L3Network {
     hosts: Table<HostKey>,
     members: Members,
     relay: bool,
+    routes_groups: bool,
     own: Vec<IpAddr>,
     /// Of our own subnets, which 255.255.255.255 is not one of.
     broadcasts: Vec<Ipv4Addr>,
@@ -37,6 +38,7 @@ impl L3Network {
             hosts: Table::new(rules.learning, epoch, hash_seed),
             members: Members::new(rules.flood),
             relay: rules.relay,
+            routes_groups: rules.routes_groups,
             own: own.iter().map(IpNet::addr).collect(),
             broadcasts: own.iter().filter_map(subnet_broadcast).collect(),
         }
@@ -117,7 +119,7 @@ impl L3Network {
         packets: u64,
         now: Instant,
     ) -> Verdict {
-        if self.is_group(destination) {
+        if !self.routes_groups && self.is_group(destination) {
             return self.members.flood(ingress, self.relay, packets, now);
         }
         let is_own = self.own.contains(&destination);

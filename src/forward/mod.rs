@@ -123,4 +123,7 @@ pub struct Rules {
     pub flood: FloodRate,
     /// Whether what comes from one peer may go to another.
     pub relay: bool,
+    /// Whether an L3 network sends what is for a group to whom the group's prefix belongs, as it does
+    /// with what is for a host; else it goes to all peers.
+    pub routes_groups: bool,
 }

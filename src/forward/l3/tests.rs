@@ -36,6 +36,17 @@ impl Net {
         Self { l3, now }
     }
 
+    /// Where groups are routed by prefix: A has 224.0.0.0/4 and ff00::/8 besides 10.1/16.
+    fn with_routed_groups() -> Self {
+        let now = Instant::now();
+        let rules = Rules { routes_groups: true, ..Rules::default() };
+        let mut l3 = L3Network::new(&rules, &[], now, 7);
+        l3.add_peer(A);
+        l3.add_peer(B);
+        l3.set_routes(routes(&[("224.0.0.0/4", A), ("ff00::/8", A), ("10.2.0.0/16", B)]));
+        Self { l3, now }
+    }
+
     fn learn(&mut self, source: &str, ingress: Ingress) -> Result<(), DropReason> {
         self.l3.learn(source.parse().unwrap(), ingress, self.now)
     }
@@ -219,4 +230,15 @@ fn own_address_is_here_whatever_the_routes_say() {
     assert_eq!(place("10.9.0.1"), Some(Place::Local));
     assert_eq!(place("10.0.0.1"), Some(Place::Local));
     assert_eq!(place("10.1.0.1"), Some(Place::Peer(A)));
+}
+
+#[test]
+fn group_goes_to_whom_its_prefix_belongs_where_groups_are_routed() {
+    let mut net = Net::with_routed_groups();
+    for group in ["224.0.0.251", "239.255.255.250", "ff02::fb"] {
+        assert_eq!(net.verdict(group, US), Verdict::Peer(A), "{group}");
+        assert_eq!(net.verdict(group, FROM_B), Verdict::Device, "{group}");
+    }
+    assert_eq!(net.verdict("255.255.255.255", US), Verdict::Drop(DropReason::NoRoute));
+    assert_eq!(net.learn("224.0.0.251", FROM_A), Err(DropReason::SourceInvalid));
 }

@@ -76,6 +76,7 @@ pub fn settings(source: &mut Source) -> NodeSettings {
                 learning: learning(source),
                 flood: FloodRate { rate_pps: 1000, burst: source.pick(&[2000, 2000, 2000, 8]) },
                 relay: traits & 1 == 0 && index != VAULT.index(),
+                routes_groups: false,
             },
             own_mac: (traits & 64 != 0).then_some(station(PEERS, 1)),
             addresses: vec![prefix("10.9.4.1/24"), prefix("fd00:9:4::1/64")],
