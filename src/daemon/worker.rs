@@ -46,6 +46,9 @@ const HEADER_RESERVE: usize = HEADER_AREA / 2;
 /// Peers whose path MTU is looked up in one tick; a look-up takes microseconds.
 const PATHS_PER_TICK: usize = 8;
 
+/// Batches that are taken from a socket before it is closed: more than its buffer holds.
+const LAST_BATCHES: usize = 256;
+
 const TOKEN_WAKE: u64 = 0;
 const TOKEN_DEVICE: u64 = 1;
 const TOKEN_SOCKET: u64 = 1 << 32;
@@ -220,7 +223,7 @@ impl Worker {
                 match token {
                     TOKEN_WAKE => {
                         self.handle_wake(now);
-                        self.follow_underlay(&waiting).map_err(WorkerError::Poll)?;
+                        self.follow_underlay(now, &waiting).map_err(WorkerError::Poll)?;
                     }
                     TOKEN_SOCKET.. => self.handle_socket(now, (token - TOKEN_SOCKET) as usize),
                     TOKEN_DEVICE.. => self.handle_device(now, (token - TOKEN_DEVICE) as usize)?,
@@ -256,9 +259,17 @@ impl Worker {
         }
     }
 
-    /// Takes up new sockets, if there are any; the former ones are closed.
-    fn follow_underlay(&mut self, waiting: &Waiting) -> io::Result<()> {
+    /// Takes up new sockets, if there are any; the former ones are closed when they are empty.
+    fn follow_underlay(&mut self, now: Instant, waiting: &Waiting) -> io::Result<()> {
         let Some(underlay) = self.shared.take_underlay(self.index) else { return Ok(()) };
+        for index in 0..self.underlay.listeners().count() {
+            for _ in 0..LAST_BATCHES {
+                self.handle_socket(now, index);
+                if self.received.is_empty() {
+                    break;
+                }
+            }
+        }
         for (_, fd, _) in self.underlay.listeners() {
             waiting.poller().remove(fd)?;
         }

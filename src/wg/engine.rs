@@ -1,14 +1,14 @@
 //! What moves the packets, behind the UAPI: [`Tunnel`], and whose key and addresses are whose.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use ipnet::IpNet;
 use nix::errno::Errno;
 use thiserror::Error;
 
+use super::owners::Owners;
 use super::uapi::{AllowedIp, PeerSet, PeerSnapshot, Set, Snapshot};
 use super::{Interface, Start, Started};
 use crate::daemon::{StartError, Tunnel};
@@ -41,8 +41,15 @@ pub fn start(start: Start<'_>) -> Result<Started, EngineError> {
     }
     let tunnel = Tunnel::start(start.name.as_str())?;
     let device = tunnel.device().map_err(EngineError::Duplicate)?;
-    let state =
-        State { tunnel, private: None, fwmark: 0, peers: HashMap::new(), order: Vec::new() };
+    let state = State {
+        tunnel,
+        private: None,
+        own: None,
+        fwmark: 0,
+        peers: HashMap::new(),
+        order: BTreeMap::new(),
+        owners: Owners::default(),
+    };
     Ok(Started { interface: Arc::new(Engine(Mutex::new(state))), device })
 }
 
@@ -52,15 +59,18 @@ struct Engine(Mutex<State>);
 struct State {
     tunnel: Tunnel,
     private: Option<PrivateKey>,
+    /// The public key that belongs to it.
+    own: Option<PublicKey>,
     fwmark: u32,
     peers: HashMap<PublicKey, Peer>,
-    /// The keys in the order in which they came.
-    order: Vec<PublicKey>,
+    /// The keys in the order in which they came, by [`Peer::number`].
+    order: BTreeMap<u64, PublicKey>,
+    owners: Owners,
 }
 
 struct Peer {
     id: PeerId,
-    allowed_ips: Vec<IpNet>,
+    number: u64,
 }
 
 impl Engine {
@@ -73,7 +83,7 @@ impl Interface for Engine {
     fn get(&self) -> Snapshot {
         let state = self.lock();
         let now = (Instant::now(), SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default());
-        let peers = state.order.iter().filter_map(|key| state.snapshot(key, now));
+        let peers = state.order.values().filter_map(|key| state.snapshot(key, now));
         Snapshot {
             private_key: state.private.as_ref().and_then(copy),
             listen_port: state.tunnel.port(),
@@ -87,7 +97,7 @@ impl Interface for Engine {
         // What can fail comes first: after it nothing does.
         if change.listen_port.is_some() || change.fwmark.is_some() {
             let listened = state.tunnel.listen(change.listen_port, change.fwmark);
-            listened.map_err(|_| Errno::EADDRINUSE)?;
+            listened.map_err(|error| error.errno().unwrap_or(Errno::EADDRINUSE))?;
             state.fwmark = change.fwmark.unwrap_or(state.fwmark);
         }
         if let Some(private) = change.private_key {
@@ -95,7 +105,7 @@ impl Interface for Engine {
         }
         if change.replace_peers {
             let all = std::mem::take(&mut state.order);
-            all.iter().for_each(|key| state.remove(key));
+            all.values().for_each(|key| state.remove(key));
         }
         let has_routes = change.replace_peers
             || change
@@ -123,22 +133,19 @@ impl State {
             return Ok(());
         }
         self.tunnel.set_private(private.as_ref().and_then(copy)).map_err(|_| Errno::EIO)?;
+        self.own = private.as_ref().map(PrivateKey::public);
         self.private = private;
         // Nobody is his own peer.
-        if let Some(own) = self.own() {
+        if let Some(own) = self.own {
             self.remove(&own);
             self.set_routes();
         }
         Ok(())
     }
 
-    fn own(&self) -> Option<PublicKey> {
-        self.private.as_ref().map(PrivateKey::public)
-    }
-
     fn set_peer(&mut self, change: PeerSet) -> Result<(), Errno> {
         let key = change.public_key;
-        if self.own() == Some(key) {
+        if self.own == Some(key) {
             return Ok(());
         }
         if change.remove {
@@ -160,56 +167,40 @@ impl State {
             let keepalive = (secs != 0).then(|| Duration::from_secs(secs.into()));
             self.tunnel.set_keepalive(id, keepalive);
         }
-        if change.replace_allowed_ips
-            && let Some(peer) = self.peers.get_mut(&key)
-        {
-            peer.allowed_ips.clear();
+        if change.replace_allowed_ips {
+            self.owners.remove_all(&key);
         }
         for allowed in change.allowed_ips {
-            self.allow(&key, allowed);
+            match allowed {
+                AllowedIp::Add(net) => self.owners.add(key, net),
+                AllowedIp::Remove(net) => self.owners.remove(key, net),
+            }
         }
         Ok(())
     }
 
     fn add(&mut self, key: PublicKey) -> Result<PeerId, Errno> {
         let id = self.tunnel.add_peer(key).ok_or(Errno::EINVAL)?;
-        self.peers.insert(key, Peer { id, allowed_ips: Vec::new() });
-        self.order.push(key);
+        let number = self.order.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.peers.insert(key, Peer { id, number });
+        self.order.insert(number, key);
         Ok(id)
     }
 
     fn remove(&mut self, key: &PublicKey) {
         if let Some(peer) = self.peers.remove(key) {
             self.tunnel.remove_peer(peer.id);
-            self.order.retain(|other| other != key);
-        }
-    }
-
-    /// Changes whose an address is; it is never two peers'.
-    fn allow(&mut self, key: &PublicKey, allowed: AllowedIp) {
-        match allowed {
-            AllowedIp::Add(net) => {
-                for peer in self.peers.values_mut() {
-                    peer.allowed_ips.retain(|other| *other != net);
-                }
-                if let Some(peer) = self.peers.get_mut(key) {
-                    peer.allowed_ips.push(net);
-                }
-            }
-            AllowedIp::Remove(net) => {
-                if let Some(peer) = self.peers.get_mut(key) {
-                    peer.allowed_ips.retain(|other| *other != net);
-                }
-            }
+            self.order.remove(&peer.number);
+            self.owners.remove_all(key);
         }
     }
 
     fn set_routes(&self) {
-        let of = |peer: &Peer| {
+        let of = |(key, peer): (_, &Peer)| {
             let id = peer.id;
-            peer.allowed_ips.iter().map(|net| (*net, id)).collect::<Vec<_>>()
+            self.owners.of(key).map(move |net| (net, id))
         };
-        let routes: Vec<_> = self.peers.values().flat_map(of).collect();
+        let routes: Vec<_> = self.peers.iter().flat_map(of).collect();
         self.tunnel.set_routes(&routes);
     }
 
@@ -227,7 +218,7 @@ impl State {
             persistent_keepalive_interval: status
                 .keepalive
                 .map_or(0, |keepalive| u16::try_from(keepalive.as_secs()).unwrap_or(u16::MAX)),
-            allowed_ips: peer.allowed_ips.clone(),
+            allowed_ips: self.owners.of(key).collect(),
         })
     }
 }

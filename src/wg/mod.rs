@@ -10,6 +10,7 @@ mod background;
 mod engine;
 mod log;
 mod name;
+mod owners;
 mod removal;
 mod run;
 mod serve;
@@ -40,7 +41,7 @@ pub trait Interface: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Nothing has changed. wireguard-go gives `EADDRINUSE` where the port or the mark cannot be
-    /// had, and `EINVAL` for too many peers.
+    /// `EADDRINUSE` or what else the kernel says where the port or the mark cannot be had; then
+    /// nothing has changed. `EINVAL` for too many peers; those before the first too many are there.
     fn set(&self, change: uapi::Set) -> Result<(), Errno>;
 }
