@@ -24,6 +24,7 @@ mod surroundings;
 mod tcp;
 mod udp;
 mod wait;
+mod wg_end;
 mod wg_fake;
 mod wireguard;
 

@@ -21,6 +21,8 @@ mod security;
 mod shared_prefix;
 mod underlay;
 mod wg_program;
+mod wg_real;
+mod wg_real_changes;
 mod wg_tool;
 mod wireguard;
 mod wireguard_refusals;
@@ -58,6 +60,8 @@ pub fn all() -> Vec<Case> {
         wireguard_roaming::cases(),
         wireguard_tap::cases(),
         wireguard_wire::cases(),
+        wg_real::cases(),
+        wg_real_changes::cases(),
         bad_wire::cases(),
         noise::cases(),
         beside_noise::cases(),
