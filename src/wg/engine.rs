@@ -12,6 +12,7 @@ use super::owners::Owners;
 use super::uapi::{AllowedIp, PeerSet, PeerSnapshot, Set, Snapshot};
 use super::{Interface, Start, Started};
 use crate::daemon::{StartError, Tunnel};
+use crate::device::DeviceError;
 use crate::peer::PeerId;
 use crate::transport::wireguard::{PrivateKey, PublicKey};
 
@@ -19,15 +20,27 @@ use crate::transport::wireguard::{PrivateKey, PublicKey};
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// The device, a socket or the workers.
+    /// The device is not made: here it belongs to no network with a name of its own.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Interface(DeviceError),
+    /// A socket or the workers.
+    #[error(transparent)]
+    Start(StartError),
     /// A device that somebody else has opened.
     #[error("WG_TUN_FD: a device that is open already cannot be used; expected only a name")]
     Device,
     /// The descriptor.
     #[error("cannot duplicate the device's descriptor: {0}")]
     Duplicate(#[source] io::Error),
+}
+
+impl From<StartError> for EngineError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Device { source, .. } => Self::Interface(source),
+            other => Self::Start(other),
+        }
+    }
 }
 
 /// Makes the interface; see [`super::run()`].

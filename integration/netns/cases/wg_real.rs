@@ -98,7 +98,7 @@ fn faults() {
     let end = End::new(&node, "wgrfault", 0, Program::Ours);
     node.ip("link add wgrfault type veth peer name wgrfault2");
     let (code, said) = ended(&mut end.foreground());
-    let expected = "tunctl: network wgrfault: interface wgrfault: exists and is a veth interface, not a tun device\n";
+    let expected = "tunctl: interface wgrfault: exists and is a veth interface, not a tun device\n";
     assert_eq!((code, said.as_str()), (Some(1), expected));
     assert!(node.ip("link show dev wgrfault").contains("wgrfault2"));
 
@@ -106,8 +106,7 @@ fn faults() {
     let child = node.host.spawn(&mut command).unwrap();
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    let expected =
-        "tunctl: network wgrperm: interface wgrperm: not permitted, CAP_NET_ADMIN is needed\n";
+    let expected = "tunctl: interface wgrperm: not permitted, CAP_NET_ADMIN is needed\n";
     assert_eq!((output.status.code(), said.as_str()), (Some(1), expected));
 }
 
