@@ -4,11 +4,13 @@
 //! whose ports are the entropy that the underlay spreads load by. This room knows nothing of what
 //! is in a datagram. Read [`Underlay`] first.
 
+mod answering;
 mod memory;
 mod open;
 mod probe;
 mod receive;
 mod send;
+mod status;
 
 use std::fmt;
 use std::io;
@@ -287,12 +289,12 @@ impl Underlay {
 
     /// Gives the port that WireGuard listens on; 0 for none.
     pub fn port(&self) -> u16 {
-        open::wireguard_port(self)
+        answering::port(self)
     }
 
     /// Describes each socket, the listening ones first.
     pub fn status(&self) -> Vec<SocketStatus> {
-        open::status(self)
+        status::status(self)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Opening the sockets, following an interface that is replaced, and describing what there is.
+//! Opening the sockets, and following an interface that is replaced.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -11,10 +11,9 @@ use std::sync::{Arc, OnceLock};
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::answering;
 use super::probe::Probe;
-use super::{
-    Lane, Listener, Runs, Sender, Senders, Sent, SocketSpec, SocketStatus, Switch, Underlay,
-};
+use super::{Listener, Runs, Sender, Senders, Sent, SocketSpec, Switch, Underlay};
 use crate::sys::datagram::ReceiveBatch;
 use crate::sys::link;
 use crate::sys::slices::Slices;
@@ -123,7 +122,10 @@ impl fmt::Display for SettingCause<'_> {
 }
 
 /// Gives a closure that turns a kernel error into one about a setting.
-fn setting(key: &'static str, value: impl fmt::Display) -> impl FnOnce(io::Error) -> SocketError {
+pub(super) fn setting(
+    key: &'static str,
+    value: impl fmt::Display,
+) -> impl FnOnce(io::Error) -> SocketError {
     move |cause| SocketError::Setting { key, value: value.to_string(), cause }
 }
 
@@ -139,8 +141,8 @@ pub(super) fn open(spec: &SocketSpec) -> Result<Underlay, SocketError> {
     if let Some(at) = spec.wireguard {
         each_family(at.ip(), |ip| {
             // Any port is one port for both families.
-            let port = wireguard_port(&underlay).max(at.port());
-            open_answering(&mut underlay, ip, port)
+            let port = answering::port(&underlay).max(at.port());
+            answering::open(&mut underlay, ip, port)
         })?;
     }
     report_buffers(&underlay);
@@ -195,7 +197,7 @@ pub(super) fn open_sibling(first: &Underlay) -> Result<Underlay, SocketError> {
         let runs = first.answering.iter().find(|senders| senders.family == listener.family);
         if let (Carrier::WireGuard, Some(senders)) = (listener.carrier, runs) {
             let runs = Arc::clone(&senders.runs);
-            underlay.answering.push(answering(&underlay.spec, &opened, runs)?);
+            underlay.answering.push(answering::sending_half(&underlay.spec, &opened, runs)?);
         }
         underlay.listeners.push(opened);
     }
@@ -245,7 +247,7 @@ fn open_clear(underlay: &mut Underlay, ip: IpAddr) -> Result<(), SocketError> {
     open_probe(underlay, ip)
 }
 
-fn open_probe(underlay: &mut Underlay, ip: IpAddr) -> Result<(), SocketError> {
+pub(super) fn open_probe(underlay: &mut Underlay, ip: IpAddr) -> Result<(), SocketError> {
     let family = Family::of(ip);
     if underlay.probes.iter().all(|probe| probe.family != family) {
         underlay.probes.push(Probe::open(&underlay.spec, family)?);
@@ -253,41 +255,9 @@ fn open_probe(underlay: &mut Underlay, ip: IpAddr) -> Result<(), SocketError> {
     Ok(())
 }
 
-/// Opens a socket that WireGuard listens on and sends from.
-fn open_answering(underlay: &mut Underlay, ip: IpAddr, port: u16) -> Result<(), SocketError> {
-    let spec = &underlay.spec;
-    check_free(spec, ip, port)?;
-    let listener = open_listener(spec, ip, port, Carrier::WireGuard)?;
-    let runs = agree_on_runs(spec, &listener.socket)?;
-    underlay.answering.push(answering(spec, &listener, runs)?);
-    underlay.listeners.push(listener);
-    open_probe(underlay, ip)
-}
-
-/// Gives the port that WireGuard listens on; 0 for none.
-pub(super) fn wireguard_port(underlay: &Underlay) -> u16 {
-    let mut listeners = underlay.listeners.iter();
-    let listener = listeners.find(|listener| listener.carrier == Carrier::WireGuard);
-    listener.map_or(0, |listener| address_of(&listener.socket, listener.family).port())
-}
-
-/// Makes the sending half of a listener.
-fn answering(
-    spec: &SocketSpec,
-    listener: &Listener,
-    runs: Arc<Runs>,
-) -> Result<Senders, SocketError> {
-    let socket = listener.socket.try_clone().map_err(setting("listen", spec.listen))?;
-    let bytes = spec.send_buffer_bytes;
-    let send_buffer =
-        udp::set_send_buffer(socket.as_fd(), bytes).map_err(setting("send_buffer_bytes", bytes))?;
-    let sockets = vec![Sender { socket, send_buffer }];
-    Ok(Senders { family: listener.family, sockets, runs })
-}
-
 /// Fails if the port is taken: sockets that share one do not find that out when they are bound, if
 /// the other process is ours too.
-fn check_free(spec: &SocketSpec, ip: IpAddr, port: u16) -> Result<(), SocketError> {
+pub(super) fn check_free(spec: &SocketSpec, ip: IpAddr, port: u16) -> Result<(), SocketError> {
     if !spec.has_siblings || spec.is_own_port || port == 0 {
         return Ok(());
     }
@@ -301,7 +271,7 @@ fn check_free(spec: &SocketSpec, ip: IpAddr, port: u16) -> Result<(), SocketErro
     }
 }
 
-fn open_listener(
+pub(super) fn open_listener(
     spec: &SocketSpec,
     ip: IpAddr,
     port: u16,
@@ -335,7 +305,7 @@ fn open_senders(spec: &SocketSpec, ip: IpAddr) -> Result<Senders, SocketError> {
     Ok(Senders { family, sockets, runs })
 }
 
-fn agree_on_runs(spec: &SocketSpec, socket: &Socket) -> Result<Arc<Runs>, SocketError> {
+pub(super) fn agree_on_runs(spec: &SocketSpec, socket: &Socket) -> Result<Arc<Runs>, SocketError> {
     let fd = socket.as_fd();
     let (gso, refused) = agree(spec.gso, "udp_gso", "UDP_SEGMENT", || udp::check_segment(fd))?;
     let runs = Runs { gso: AtomicBool::new(gso), refused: OnceLock::new() };
@@ -465,39 +435,7 @@ pub(super) fn follow_device(underlay: &mut Underlay) -> io::Result<()> {
     Ok(())
 }
 
-/// Describes each socket.
-pub(super) fn status(underlay: &Underlay) -> Vec<SocketStatus> {
-    let listeners = underlay.listeners.iter().map(|listener| {
-        let sends = underlay
-            .answering
-            .iter()
-            .find(|it| it.family == listener.family && listener.carrier == Carrier::WireGuard);
-        let refused = || sends.and_then(|it| it.runs.refused.get().cloned());
-        SocketStatus {
-            address: address_of(&listener.socket, listener.family),
-            lane: Lane::Listen(listener.carrier),
-            gso: sends.is_some_and(|it| it.runs.is_on()),
-            gro: listener.gro,
-            refused: listener.refused.clone().or_else(refused),
-            receive_buffer: listener.receive_buffer,
-            send_buffer: sends.map_or(0, |it| it.sockets[0].send_buffer),
-        }
-    });
-    let senders = underlay.senders.iter().flat_map(|senders| {
-        senders.sockets.iter().map(|sender| SocketStatus {
-            address: address_of(&sender.socket, senders.family),
-            lane: Lane::Send,
-            gso: senders.runs.is_on(),
-            gro: false,
-            refused: senders.runs.refused.get().cloned(),
-            receive_buffer: 0,
-            send_buffer: sender.send_buffer,
-        })
-    });
-    listeners.chain(senders).collect()
-}
-
-fn address_of(socket: &Socket, family: Family) -> SocketAddr {
+pub(super) fn address_of(socket: &Socket, family: Family) -> SocketAddr {
     let unspecified = match family {
         Family::V4 => SocketAddr::from(([0; 4], 0)),
         Family::V6 => SocketAddr::from(([0; 16], 0)),
