@@ -72,19 +72,6 @@ pub enum SocketError {
     },
 }
 
-impl SocketError {
-    /// Gives the kernel's error, where it is one.
-    pub fn errno(&self) -> Option<Errno> {
-        match self {
-            Self::Listen { cause, .. }
-            | Self::SourcePort { cause, .. }
-            | Self::Setting { cause, .. }
-            | Self::Offload { cause, .. } => cause.raw_os_error().map(Errno::from_raw),
-            Self::SamePort { .. } => None,
-        }
-    }
-}
-
 struct BindCause<'a>(&'a io::Error);
 
 impl fmt::Display for BindCause<'_> {

@@ -14,6 +14,7 @@ use super::{Interface, Start, Started};
 use crate::daemon::{StartError, Tunnel};
 use crate::device::DeviceError;
 use crate::peer::PeerId;
+use crate::socket::SocketError;
 use crate::transport::wireguard::{PrivateKey, PublicKey};
 
 /// Why the interface cannot be made.
@@ -110,7 +111,7 @@ impl Interface for Engine {
         // What can fail comes first: after it nothing does.
         if change.listen_port.is_some() || change.fwmark.is_some() {
             let listened = state.tunnel.listen(change.listen_port, change.fwmark);
-            listened.map_err(|error| error.errno().unwrap_or(Errno::EADDRINUSE))?;
+            listened.map_err(|error| errno(&error))?;
             state.fwmark = change.fwmark.unwrap_or(state.fwmark);
         }
         if let Some(private) = change.private_key {
@@ -132,6 +133,18 @@ impl Interface for Engine {
         state.tunnel.wake();
         result
     }
+}
+
+/// Gives what the kernel says to a port or a mark.
+fn errno(error: &SocketError) -> Errno {
+    let cause = match error {
+        SocketError::Listen { cause, .. }
+        | SocketError::SourcePort { cause, .. }
+        | SocketError::Setting { cause, .. }
+        | SocketError::Offload { cause, .. } => cause.raw_os_error(),
+        SocketError::SamePort { .. } => None,
+    };
+    cause.map_or(Errno::EADDRINUSE, Errno::from_raw)
 }
 
 /// The private key is asked for by `wg showconf`.
