@@ -192,6 +192,8 @@ fn retry<T>(stop: Stop<'_>, call: impl Fn() -> io::Result<T>) -> io::Result<T> {
     loop {
         check(stop)?;
         match call() {
+            // A call with a time limit ends so after SIGSTOP and SIGCONT too (signal(7)).
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if is_unfinished(&error) && start.elapsed() < PATIENCE => {}
             Err(error) if is_unfinished(&error) => return Err(io::ErrorKind::TimedOut.into()),
             result => return result,
@@ -204,4 +206,29 @@ fn is_unfinished(error: &io::Error) -> bool {
     let goes_on = matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EALREADY));
     // TimedOut itself is the connection's own end, ETIMEDOUT.
     goes_on || error.kind() == io::ErrorKind::WouldBlock
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn interrupted_call_is_made_again() {
+        let calls = Cell::new(0);
+        let third = retry(&|| false, || {
+            calls.set(calls.get() + 1);
+            match calls.get() {
+                1 => Err(io::ErrorKind::Interrupted.into()),
+                2 => Err(io::ErrorKind::WouldBlock.into()),
+                call => Ok(call),
+            }
+        });
+        assert_eq!(third.unwrap(), 3);
+        let stopped = retry(&|| true, || Ok(()));
+        assert_eq!(stopped.unwrap_err().kind(), io::ErrorKind::Interrupted);
+        let refused = retry(&|| false, || io::Result::<()>::Err(io::ErrorKind::NotFound.into()));
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 }

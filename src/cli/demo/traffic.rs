@@ -62,7 +62,7 @@ fn ask(socket: &UdpSocket) -> io::Result<Vec<Duration>> {
         .map(|number| {
             let started = Instant::now();
             socket.send(&[number as u8; ECHO_LEN])?;
-            let len = socket.recv(&mut buffer)?;
+            let len = uninterrupted(|| socket.recv(&mut buffer))?;
             match buffer[..len] == [number as u8; ECHO_LEN] {
                 true => Ok(started.elapsed()),
                 false => Err(io::Error::new(io::ErrorKind::InvalidData, "another echo came back")),
@@ -74,7 +74,7 @@ fn ask(socket: &UdpSocket) -> io::Result<Vec<Duration>> {
 fn answer(socket: &UdpSocket) -> io::Result<()> {
     let mut buffer = [0; 2 * ECHO_LEN];
     for _ in 0..ECHOES {
-        let (len, from) = socket.recv_from(&mut buffer)?;
+        let (len, from) = uninterrupted(|| socket.recv_from(&mut buffer))?;
         socket.send_to(&buffer[..len], from)?;
     }
     Ok(())
@@ -138,9 +138,20 @@ fn receive(listener: &TcpListener) -> io::Result<Rate> {
     let mut buffer = vec![0; 256 * 1024];
     let mut bytes = 0;
     loop {
-        match socket.read(&mut buffer)? {
+        match uninterrupted(|| socket.read(&mut buffer))? {
             0 => return Ok(Rate { bytes, time: started.elapsed() }),
             len => bytes += len as u64,
+        }
+    }
+}
+
+/// Makes a call again that was interrupted: with a time limit it is so after SIGSTOP and SIGCONT
+/// too (signal(7)).
+fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
         }
     }
 }
