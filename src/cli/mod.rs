@@ -39,7 +39,7 @@ const SOCKET_VARIABLE: &str = "TUNCTL_SOCKET";
 const FAILED: u8 = 1;
 const WRONG: u8 = 2;
 
-/// Tunnels for frames (TAP) and packets (TUN) in VXLAN format.
+/// Tunnels for frames (TAP) and packets (TUN), by VXLAN and WireGuard.
 #[derive(Debug, Parser)]
 #[command(name = "tunctl", version, max_term_width = 100, arg_required_else_help = true)]
 struct Arguments {
