@@ -335,7 +335,7 @@ impl State {
             None => Duration::ZERO,
         };
         self.due = now + TIMER + jitter;
-        let had_tunnel = self.tunnel.is_some();
+        let (had_tunnel, had_next) = (self.tunnel.is_some(), self.next.is_some());
         let mut letters = [None, None];
         for (slot, letter) in [&mut self.tunnel, &mut self.next].into_iter().zip(&mut letters) {
             let Some(tunnel) = slot else { continue };
@@ -345,6 +345,13 @@ impl State {
                 // Nobody answered for 90 s, or nothing was exchanged for long.
                 TunnResult::Err(_) => *slot = None,
                 _ => {}
+            }
+        }
+        if had_next {
+            // The former preshared key begins no session any more, also if nobody has the next.
+            letters[0].take_if(|letter| letter.len() == INITIATION_LEN);
+            if self.next.is_none() && self.tunnel.is_some() {
+                self.next = Some(self.make(identity));
             }
         }
         for letter in letters.into_iter().flatten() {
