@@ -37,14 +37,6 @@ impl Sealing {
 }
 
 impl Worker {
-    /// Asks peers for sessions, before there is anything to send.
-    pub(super) fn start_sealing(&mut self, now: Instant) {
-        self.with_sealing(|worker, sealing| {
-            sealing.engine.start(now, &mut sealing.post);
-            worker.deliver_post(now, sealing);
-        });
-    }
-
     /// Does what WireGuard has to do by time.
     pub(super) fn tick_sealing(&mut self, now: Instant) {
         self.with_sealing(|worker, sealing| {

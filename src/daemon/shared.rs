@@ -6,7 +6,8 @@
 use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tracing::warn;
 
@@ -20,6 +21,9 @@ use crate::socket::Underlay;
 use crate::sys::poll::Wake;
 use crate::transport::wireguard::{Post, WireGuard};
 
+/// How long workers may take to take up new sockets.
+const TAKE_UP_TIME: Duration = Duration::from_secs(1);
+
 /// The state of all workers.
 pub(super) struct Shared {
     core: Mutex<Core>,
@@ -29,7 +33,9 @@ pub(super) struct Shared {
     /// Sessions with WireGuard peers, where there are any; each peer has a lock of its own.
     pub(super) wireguard: Option<Arc<WireGuard>>,
     /// New sockets for each worker, that it takes up when it is woken.
-    underlays: Vec<Mutex<Option<Underlay>>>,
+    underlays: Mutex<Vec<Option<Underlay>>>,
+    /// Tells that one was taken up.
+    taken_up: Condvar,
     /// What the first worker has to send and count, of somebody who has no sockets.
     posts: Mutex<Vec<Post>>,
     /// The system calls of each worker, as it said last.
@@ -74,10 +80,11 @@ impl Shared {
         wireguard: Option<Arc<WireGuard>>,
     ) -> Self {
         let calls = wakes.iter().map(|_| Mutex::default()).collect();
-        let underlays = wakes.iter().map(|_| Mutex::default()).collect();
+        let underlays = Mutex::new(wakes.iter().map(|_| None).collect());
         let core = Mutex::new(Core { node, ports });
         let (stop, posts) = (AtomicBool::new(false), Mutex::default());
-        Self { core, stop, wakes, wireguard, underlays, posts, calls }
+        let taken_up = Condvar::new();
+        Self { core, stop, wakes, wireguard, underlays, taken_up, posts, calls }
     }
 
     /// Waits for the lock. A worker that panicked with it ends the daemon; until then what it left
@@ -96,17 +103,23 @@ impl Shared {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// Hands new sockets to each worker, as many as there are workers.
+    /// Hands new sockets to each worker, as many as there are workers, and waits until they are
+    /// taken up: what is sent afterwards is sent by them. A worker that is late for long is not
+    /// waited for.
     pub(super) fn hand_over(&self, underlays: impl IntoIterator<Item = Underlay>) {
-        for ((place, wake), underlay) in self.underlays.iter().zip(&self.wakes).zip(underlays) {
-            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(underlay);
-            wake.set();
+        let mut places = self.underlays.lock().unwrap_or_else(PoisonError::into_inner);
+        for (place, underlay) in places.iter_mut().zip(underlays) {
+            *place = Some(underlay);
         }
+        self.wakes.iter().for_each(|wake| wake.set());
+        let is_waiting = |places: &mut Vec<Option<Underlay>>| places.iter().any(Option::is_some);
+        let _ = self.taken_up.wait_timeout_while(places, TAKE_UP_TIME, is_waiting);
     }
 
     /// Takes the sockets that were handed to a worker.
     pub(super) fn take_underlay(&self, worker: usize) -> Option<Underlay> {
-        self.underlays[worker].lock().unwrap_or_else(PoisonError::into_inner).take()
+        let mut places = self.underlays.lock().unwrap_or_else(PoisonError::into_inner);
+        places[worker].take().inspect(|_| self.taken_up.notify_all())
     }
 
     /// Has the first worker send and count something.

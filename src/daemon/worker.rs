@@ -32,6 +32,7 @@ use crate::offload::VnetHeader;
 use crate::peer::NetworkId;
 use crate::socket::{Underlay, UnderlayIo};
 use crate::sys::poll::{Poller, Wake};
+use crate::transport::wireguard::Post;
 use crate::transport::{Carrier, Received};
 
 /// Packets of one device, or receive calls of one socket, in a batch: enough to fill the sends,
@@ -158,6 +159,12 @@ impl Worker {
         let Build { node, ports, ends, busy_poll, wireguard, .. } = build;
         let wakes = ends.iter().map(|ends| Arc::clone(&ends.wake)).collect();
         let shared = Arc::new(Shared::new(Node::new(node, now), ports, wakes, wireguard));
+        // Here and not by a thread that may be late: peers that come later are not asked.
+        if let Some(engine) = &shared.wireguard {
+            let mut post = Post::default();
+            engine.start(now, &mut post);
+            shared.post(post);
+        }
         let mut handle = WorkerHandle { threads: Vec::new(), shared };
         let mut queries = Some(queries);
         for (index, ends) in ends.into_iter().enumerate() {
@@ -212,9 +219,6 @@ impl Worker {
     }
 
     fn run(mut self, mut waiting: Waiting) -> Result<(), WorkerError> {
-        if self.index == 0 {
-            self.start_sealing(Instant::now());
-        }
         while !self.shared.is_stopping() {
             let moved = mem::take(&mut self.moved);
             let now = waiting.wait(self.next_tick, moved).map_err(WorkerError::Poll)?;
@@ -222,8 +226,11 @@ impl Worker {
             for token in waiting.ready() {
                 match token {
                     TOKEN_WAKE => {
-                        self.handle_wake(now);
+                        // What comes after is noticed by the next wake; what is sent is sent by
+                        // the new sockets, if there are any.
+                        self.wake.clear();
                         self.follow_underlay(now, &waiting).map_err(WorkerError::Poll)?;
+                        self.handle_wake(now);
                     }
                     TOKEN_SOCKET.. => self.handle_socket(now, (token - TOKEN_SOCKET) as usize),
                     TOKEN_DEVICE.. => self.handle_device(now, (token - TOKEN_DEVICE) as usize)?,
@@ -241,7 +248,6 @@ impl Worker {
     }
 
     fn handle_wake(&mut self, now: Instant) {
-        self.wake.clear();
         self.tell_calls();
         if self.index == 0 {
             self.send_posts(now);
