@@ -13,7 +13,7 @@ fn pass(a: &mut End, b: &mut End, time: Duration) -> Vec<Vec<u8>> {
         MockClock::advance(step);
         a.look(step);
         b.look(step);
-        arrived.extend(settle(a, b)[1].drain(..));
+        arrived.append(&mut settle(a, b)[1]);
     }
     arrived
 }
