@@ -74,9 +74,9 @@ fn carries(case: Subject, underlay: UnderlayKind) {
     note(&format!("{carried:?}"));
     for direction in [carried.left_to_right, carried.right_to_left] {
         assert!((sent..sent + 30).contains(&direction.packets), "{carried:?}");
-        // 599 bytes on average, UDP, IPv4 and Ethernet, and on top what the tunnel adds.
-        let overhead = direction.bytes as f64 / direction.packets as f64 - 598.0 - 42.0;
-        assert!((0.0..70.0).contains(&overhead), "{carried:?}");
+        // 599 bytes on average, UDP, IPv4 and Ethernet, and on top what the tunnel adds; some pad.
+        let added = direction.bytes as f64 / direction.packets as f64 - 598.0 - 42.0;
+        assert!((0.0..overhead(case) + 20.0).contains(&added), "{carried:?}");
     }
     check_bulk(&scene, underlay);
     let route = scene.route();
@@ -158,21 +158,26 @@ fn check_features(host: &Host, underlay: UnderlayKind) {
 
 /// The interfaces take packets as large as the underlay leaves room for.
 fn check_mtu(scene: &Scene) {
-    let overhead = match scene.case() {
-        Subject::Raw => 0,
-        Subject::VxlanTun => 36,
-        Subject::KernelVxlan | Subject::VxlanTap => 50,
-        Subject::VxlanTapToKernel | Subject::KernelToVxlanTap => 50,
-        Subject::WireguardTap => 110,
-        Subject::WireguardTun | Subject::WireguardGo => 60,
-        Subject::BoringtunCli | Subject::Gotatun => 60,
-        Subject::Vpncloud => 53,
-        Subject::Openvpn => 52,
-    };
+    let mtu = 1500.0 - overhead(scene.case());
     let route = scene.route();
     for (host, interface) in [route.from, route.to].into_iter().zip(scene.interfaces()) {
         let text = run(host, "ip", &format!("-o link show {interface}"));
-        assert!(text.contains(&format!(" mtu {} ", 1500 - overhead)), "{text}");
+        assert!(text.contains(&format!(" mtu {mtu} ")), "{text}");
+    }
+}
+
+/// What a tunnel adds to a packet.
+fn overhead(case: Subject) -> f64 {
+    match case {
+        Subject::Raw => 0.0,
+        Subject::VxlanTun => 36.0,
+        Subject::KernelVxlan | Subject::VxlanTap => 50.0,
+        Subject::VxlanTapToKernel | Subject::KernelToVxlanTap => 50.0,
+        Subject::WireguardTap => 110.0,
+        Subject::WireguardTun | Subject::WireguardGo => 60.0,
+        Subject::BoringtunCli | Subject::Gotatun => 60.0,
+        Subject::Vpncloud => 53.0,
+        Subject::Openvpn => 52.0,
     }
 }
 
