@@ -139,8 +139,8 @@ fn replays(family: Family) {
         });
     }
     let (socket, target) = elsewhere(&pair, 0);
-    counts(&pair, 0, "wireguard_handshake", || pair_frames(&pair, 1).send(&answer));
-    counts(&pair, 0, "wireguard_handshake", || {
+    counts(&pair, 0, "wireguard_late_handshake", || pair_frames(&pair, 1).send(&answer));
+    counts(&pair, 0, "wireguard_late_handshake", || {
         socket.send_to(&answer[header..], target).unwrap();
     });
 }

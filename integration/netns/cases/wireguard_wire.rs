@@ -97,6 +97,7 @@ fn refused(daemon: &Daemon) -> u64 {
         "wireguard_malformed",
         "wireguard_mac",
         "wireguard_handshake",
+        "wireguard_late_handshake",
         "wireguard_unknown_index",
         "wireguard_authentication",
         "wireguard_replayed",
