@@ -18,7 +18,7 @@ mod server;
 
 pub use listen::{BindError, Bound};
 pub use query::{Answer, Query};
-pub use server::{Identity, Limits, serve};
+pub use server::{Identity, Limits, accept, serve};
 
 use serde::{Deserialize, Serialize};
 

@@ -65,14 +65,7 @@ pub async fn serve(
     let identity = Arc::new(identity);
     let mut connections = JoinSet::new();
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                debug!(%error, "cannot accept an API connection");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
+        let stream = accept(&listener).await;
         while connections.try_join_next().is_some() {}
         if connections.len() >= limits.connections {
             refuse(stream, &limits);
@@ -80,6 +73,19 @@ pub async fn serve(
         }
         let connection = Connection::new(stream, Arc::clone(&identity), worker.clone(), limits);
         connections.spawn(connection.run());
+    }
+}
+
+/// Waits for the next client. A failure (out of file descriptors) lasts, and is not spun on.
+pub async fn accept(listener: &UnixListener) -> UnixStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => {
+                debug!(%error, "cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
 }
 

@@ -109,37 +109,28 @@ fn socket(status: crate::socket::SocketStatus) -> report::Socket {
 
 fn peers(known: Known<'_>, now: Instant) -> Vec<report::Peer> {
     let node = &known.core.node;
-    let sealed = |id| known.wireguard.and_then(|engine| engine.status(id));
-    let report = |(id, peer): (_, &node::Peer)| report::Peer {
-        name: peer.name.clone(),
-        transport: sealed(id).map_or("vxlan", |_| "wireguard").into(),
-        public_key: sealed(id).map(|status| status.key.to_string()),
-        last_handshake_secs: sealed(id)
-            .and_then(|status| status.established)
-            .map(|at| now.saturating_duration_since(at).as_secs()),
-        endpoint: peer.endpoint(layer_of(known, peer)),
-        local: peer.local,
-        path_mtu: peer.path_mtu.map(u32::from),
-        networks: peer
-            .networks
-            .iter()
-            .filter_map(|n| node.network(*n))
-            .map(|n| n.name.clone())
-            .collect(),
-        entries: peer
-            .networks
-            .iter()
-            .filter_map(|network| node.network(*network))
-            .map(|network| network.forwarding.entries_of(Place::Peer(id)) as u64)
-            .sum(),
-        sent_packets: peer.sent.packets,
-        sent_bytes: peer.sent.bytes,
-        received_packets: peer.received.packets,
-        received_bytes: peer.received.bytes,
-        last_received_secs: peer
-            .last_received
-            .map(|at| now.saturating_duration_since(at).as_secs()),
-        drops: peer.drops.total(),
+    let secs_since = |at| now.saturating_duration_since(at).as_secs();
+    let report = |(id, peer): (_, &node::Peer)| {
+        let sealed = known.wireguard.and_then(|engine| engine.status(id));
+        let networks = || peer.networks.iter().filter_map(|network| node.network(*network));
+        let entries = |of: &node::Network| of.forwarding.entries_of(Place::Peer(id)) as u64;
+        report::Peer {
+            name: peer.name.clone(),
+            transport: sealed.as_ref().map_or("vxlan", |_| "wireguard").into(),
+            public_key: sealed.as_ref().map(|status| status.key.to_string()),
+            last_handshake_secs: sealed.and_then(|status| status.established).map(secs_since),
+            endpoint: peer.endpoint(layer_of(known, peer)),
+            local: peer.local,
+            path_mtu: peer.path_mtu.map(u32::from),
+            networks: networks().map(|network| network.name.clone()).collect(),
+            entries: networks().map(entries).sum(),
+            sent_packets: peer.sent.packets,
+            sent_bytes: peer.sent.bytes,
+            received_packets: peer.received.packets,
+            received_bytes: peer.received.bytes,
+            last_received_secs: peer.last_received.map(secs_since),
+            drops: peer.drops.total(),
+        }
     };
     node.peers().map(report).collect()
 }

@@ -224,6 +224,11 @@ impl Tunnel {
         drop(former);
     }
 
+    /// Gives a copy of a peer's preshared key.
+    pub fn preshared(&self, id: PeerId) -> Option<PresharedKey> {
+        self.engine.preshared(id)
+    }
+
     /// Tells of a peer.
     pub fn status(&self, id: PeerId) -> Option<PeerStatus> {
         self.engine.status(id)

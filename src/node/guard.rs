@@ -9,15 +9,17 @@ use hashbrown::HashSet;
 use super::{Crossing, NodeSettings};
 use crate::frame::{Headers, L4};
 
-/// The most endpoints and ports that are kept; peers behind NAT have one of each.
+/// The most endpoints that are kept.
 const ENDPOINTS_MAX: usize = 1 << 17;
-const PORTS_MAX: usize = 1 << 16;
+
+/// Words of 64 bits that all ports take.
+const PORT_WORDS: usize = (1 << 16) / 64;
 
 /// The endpoints of this node and of its peers.
 pub(super) struct OwnEndpoints {
     exact: HashSet<SocketAddr, RandomState>,
-    /// All ports in `exact` or on a wildcard; few, so most packets need no look-up.
-    ports: Vec<u16>,
+    /// A bit for each port in `exact` or on a wildcard, so that most packets need no look-up.
+    ports: Box<[u64]>,
     wildcard_ports: Vec<u16>,
 }
 
@@ -28,8 +30,11 @@ impl OwnEndpoints {
             Crossing::WireGuard { endpoint, .. } => [endpoint, None],
         });
         let all = settings.own_endpoints.iter().copied().chain(peers.flatten());
-        let mut own =
-            Self { exact: HashSet::default(), ports: Vec::new(), wildcard_ports: Vec::new() };
+        let mut own = Self {
+            exact: HashSet::default(),
+            ports: vec![0; PORT_WORDS].into(),
+            wildcard_ports: Vec::new(),
+        };
         all.for_each(|endpoint| own.add(endpoint));
         own
     }
@@ -43,15 +48,15 @@ impl OwnEndpoints {
         } else if self.exact.len() < ENDPOINTS_MAX {
             self.exact.insert(endpoint);
         }
-        if !self.ports.contains(&endpoint.port()) && self.ports.len() < PORTS_MAX {
-            self.ports.push(endpoint.port());
-        }
+        let (word, bit) = place_of(endpoint.port());
+        self.ports[word] |= bit;
     }
 
     /// Whether a packet is addressed to the tunnel itself. `local` is an address known to be ours.
     pub(super) fn is_destination(&self, headers: &Headers, local: Option<IpAddr>) -> bool {
         let L4::Udp { dst_port, .. } = headers.l4 else { return false };
-        if !self.ports.contains(&dst_port) {
+        let (word, bit) = place_of(dst_port);
+        if self.ports[word] & bit == 0 {
             return false;
         }
         let Some(address) = headers.destination_ip() else { return false };
@@ -63,4 +68,9 @@ impl OwnEndpoints {
 /// Without scope and flow label, and IPv4 as IPv4: as inner packets have it.
 fn canonical(endpoint: SocketAddr) -> SocketAddr {
     SocketAddr::new(endpoint.ip().to_canonical(), endpoint.port())
+}
+
+/// Where a port's bit is: the word, and the bit in it.
+fn place_of(port: u16) -> (usize, u64) {
+    (usize::from(port / 64), 1 << (port % 64))
 }

@@ -236,7 +236,7 @@ impl State {
         let since = |at| now.1.saturating_sub(now.0.saturating_duration_since(at));
         Some(PeerSnapshot {
             public_key: *key,
-            preshared_key: status.preshared,
+            preshared_key: self.tunnel.preshared(peer.id),
             endpoint: status.endpoint,
             last_handshake: status.established.map(since),
             tx_bytes: status.sent_bytes,

@@ -46,17 +46,15 @@ pub async fn wait_for_removal(device: BorrowedFd<'_>) -> io::Result<()> {
             Err(error) => return Err(error),
         };
         match &mut links {
-            Ok(socket) if link::index(&name).is_some() => {
-                if let Err(error) = socket.wait().await {
-                    links = Err(error);
-                }
-            }
-            Ok(_) => sleep(LOOK).await,
-            Err(error) => {
-                debug!(%error, "the kernel does not tell of links, so they are looked at");
-                sleep(LOOK).await;
-            }
+            Ok(socket) if link::index(&name).is_some() => match socket.wait().await {
+                Ok(()) => continue,
+                Err(error) => links = Err(error),
+            },
+            Ok(_) => {}
+            Err(error) => debug!(%error, "the kernel does not tell of links: they are looked at"),
         }
+        // Nothing wakes whoever waits here: the kernel is silent about this device.
+        sleep(LOOK).await;
     }
 }
 

@@ -11,16 +11,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::{debug, error};
 use zeroize::Zeroizing;
 
 use super::Interface;
 use super::uapi::{self, Incoming, Request, Unframed};
+use crate::api::accept;
 use crate::sys::link;
-
-/// How long to leave the listener alone after it failed (out of file descriptors).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// So much is read at once, bytes.
 const READ_LEN: usize = 16 * 1024;
@@ -63,14 +61,7 @@ pub async fn serve(
     loop {
         // The semaphore is never closed, so there is a place some time.
         let place = Arc::clone(&places).acquire_owned().await;
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                debug!(%error, "cannot accept a connection");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
+        let stream = accept(&listener).await;
         while connections.try_join_next().is_some() {}
         let connection = Connection {
             stream,

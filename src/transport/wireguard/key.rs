@@ -62,15 +62,6 @@ impl PrivateKey {
         not_zero(bytes).map(Self::clamped)
     }
 
-    /// Reads a key of 64 hex digits.
-    ///
-    /// # Errors
-    ///
-    /// See [`KeyError`].
-    pub fn from_hex(text: &str) -> Result<Self, KeyError> {
-        Self::from_bytes(&*decode_hex(text)?)
-    }
-
     fn clamped(bytes: &[u8; LEN]) -> Self {
         let mut key = Self(*bytes);
         key.0[0] &= 0xf8;
@@ -86,35 +77,6 @@ impl PrivateKey {
     /// Gives the key as the handshake takes it.
     pub fn to_secret(&self) -> x25519::StaticSecret {
         x25519::StaticSecret::from(self.0)
-    }
-
-    /// Gives the bytes.
-    pub fn as_bytes(&self) -> &[u8; LEN] {
-        &self.0
-    }
-
-    /// Writes the key as `wg genkey` does.
-    pub fn to_base64(&self) -> Zeroizing<String> {
-        Zeroizing::new(STANDARD.encode(self.0))
-    }
-
-    /// Writes the key as 64 hex digits.
-    pub fn to_hex(&self) -> Zeroizing<String> {
-        Zeroizing::new(encode_hex(&self.0))
-    }
-}
-
-impl FromStr for PrivateKey {
-    type Err = KeyError;
-
-    fn from_str(text: &str) -> Result<Self, KeyError> {
-        Self::from_bytes(&*decode_base64(text)?)
-    }
-}
-
-impl fmt::Debug for PrivateKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PrivateKey(..)")
     }
 }
 
@@ -201,45 +163,55 @@ impl PresharedKey {
     pub fn from_bytes(bytes: &[u8; LEN]) -> Result<Self, KeyError> {
         not_zero(bytes).copied().map(Self)
     }
-
-    /// Reads a key of 64 hex digits.
-    ///
-    /// # Errors
-    ///
-    /// See [`KeyError`].
-    pub fn from_hex(text: &str) -> Result<Self, KeyError> {
-        Self::from_bytes(&*decode_hex(text)?)
-    }
-
-    /// Gives the bytes.
-    pub fn as_bytes(&self) -> &[u8; LEN] {
-        &self.0
-    }
-
-    /// Writes the key as `wg genpsk` does.
-    pub fn to_base64(&self) -> Zeroizing<String> {
-        Zeroizing::new(STANDARD.encode(self.0))
-    }
-
-    /// Writes the key as 64 hex digits.
-    pub fn to_hex(&self) -> Zeroizing<String> {
-        Zeroizing::new(encode_hex(&self.0))
-    }
 }
 
-impl FromStr for PresharedKey {
-    type Err = KeyError;
+/// Gives a secret key its texts, and none where it could be seen by accident.
+macro_rules! secret {
+    ($Key:ident) => {
+        impl $Key {
+            /// Reads a key of 64 hex digits.
+            ///
+            /// # Errors
+            ///
+            /// See [`KeyError`].
+            pub fn from_hex(text: &str) -> Result<Self, KeyError> {
+                Self::from_bytes(&*decode_hex(text)?)
+            }
 
-    fn from_str(text: &str) -> Result<Self, KeyError> {
-        Self::from_bytes(&*decode_base64(text)?)
-    }
+            /// Gives the bytes.
+            pub fn as_bytes(&self) -> &[u8; LEN] {
+                &self.0
+            }
+
+            /// Writes the key as `wg` does.
+            pub fn to_base64(&self) -> Zeroizing<String> {
+                Zeroizing::new(STANDARD.encode(self.0))
+            }
+
+            /// Writes the key as 64 hex digits.
+            pub fn to_hex(&self) -> Zeroizing<String> {
+                Zeroizing::new(encode_hex(&self.0))
+            }
+        }
+
+        impl FromStr for $Key {
+            type Err = KeyError;
+
+            fn from_str(text: &str) -> Result<Self, KeyError> {
+                Self::from_bytes(&*decode_base64(text)?)
+            }
+        }
+
+        impl fmt::Debug for $Key {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($Key), "(..)"))
+            }
+        }
+    };
 }
 
-impl fmt::Debug for PresharedKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PresharedKey(..)")
-    }
-}
+secret!(PrivateKey);
+secret!(PresharedKey);
 
 fn random() -> Result<Zeroizing<[u8; LEN]>, NoRandomness> {
     let mut bytes = Zeroizing::new([0; LEN]);

@@ -147,8 +147,6 @@ pub struct PeerStatus {
     pub received_bytes: u64,
     /// How long the way to it may be silent.
     pub keepalive: Option<Duration>,
-    /// The preshared key, where there is one.
-    pub preshared: Option<PresharedKey>,
 }
 
 /// Room for one message under way; a worker has its own.
@@ -356,8 +354,12 @@ impl WireGuard {
             sent_bytes: state.sent_bytes,
             received_bytes: state.received_bytes,
             keepalive: state.keepalive(),
-            preshared: state.preshared().cloned(),
         })
+    }
+
+    /// Gives a copy of a peer's preshared key.
+    pub fn preshared(&self, id: PeerId) -> Option<PresharedKey> {
+        self.peer(id)?.lock().preshared().cloned()
     }
 
     fn identity(&self) -> Arc<Identity> {
