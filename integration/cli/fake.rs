@@ -102,7 +102,7 @@ pub fn answer(query: &Query) -> Answer {
             drops_total: 7,
             worker: Worker::default(),
         }),
-        Query::Peers => Answer::Peers(vec![site_b(), site_c()]),
+        Query::Peers => Answer::Peers(vec![site_b(), site_c(), site_d()]),
         Query::Fdb { network, cursor, max } => match network.as_str() {
             "office" => Answer::Fdb(office_page(*cursor, u64::from(*max))),
             "routed" => Answer::Fdb(FdbPage { entries: vec![host()], next: None }),
@@ -215,6 +215,17 @@ fn site_c() -> Peer {
         last_received_secs: None,
         drops: 0,
         ..site_b()
+    }
+}
+
+fn site_d() -> Peer {
+    Peer {
+        name: "site-d".into(),
+        transport: "wireguard".into(),
+        public_key: Some("C3s6OaSQxKHqZYgvw3Inv/3ruscxCDd4+wCW7RY1bys=".into()),
+        last_handshake_secs: Some(119),
+        endpoint: None,
+        ..site_c()
     }
 }
 

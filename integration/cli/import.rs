@@ -143,6 +143,25 @@ fn keys_are_written_on_request_and_never_overwritten() {
 }
 
 #[test]
+fn directory_for_keys_that_is_none_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("keys");
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let expected = "expected a directory, which tunctl does not make";
+    for (path, fault) in [
+        (&missing, format!("No such file or directory (os error 2); {expected}")),
+        (&file, expected.to_owned()),
+    ] {
+        let options = ["--write-keys", path.to_str().unwrap()];
+        let (_, ended) = import(&directory, "wg0.conf", SITE, &options);
+        let message = format!("tunctl: --write-keys {}: {fault}\n", path.display());
+        assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr), (Some(1), "", message));
+    }
+    assert!(!missing.exists());
+}
+
+#[test]
 fn default_route_gets_the_table_and_the_mark_of_wg_quick() {
     let directory = tempfile::tempdir().unwrap();
     let text = format!(

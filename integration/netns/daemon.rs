@@ -59,12 +59,28 @@ impl Daemon {
     /// Starts a daemon with environment variables.
     #[track_caller]
     pub fn start_with(node: &Node, config: &Config, variables: &[(&str, &str)]) -> Self {
+        Self::start_prepared(node, config, variables, &[])
+    }
+
+    /// Starts a daemon by a program that becomes it: `words` come before those of the daemon.
+    #[track_caller]
+    pub fn start_by(node: &Node, config: &Config, words: &[&str]) -> Self {
+        Self::start_prepared(node, config, &[], words)
+    }
+
+    #[track_caller]
+    fn start_prepared(
+        node: &Node,
+        config: &Config,
+        variables: &[(&str, &str)],
+        words: &[&str],
+    ) -> Self {
         let directory = TempDir::new_in("/run").unwrap();
         config.write(directory.path());
         let notices = UnixDatagram::bind(directory.path().join("notify")).unwrap();
         let variables: Vec<_> =
             variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let mut daemon = Self::launch(node.clone(), directory, variables);
+        let mut daemon = Self::launch(node.clone(), directory, variables, words);
         daemon.wait_until_ready(&notices);
         daemon
     }
@@ -74,12 +90,24 @@ impl Daemon {
     pub fn refused(node: &Node, config: &Config) -> Ended {
         let directory = TempDir::new_in("/run").unwrap();
         config.write(directory.path());
-        let daemon = Self::launch(node.clone(), directory, vec![]);
+        let daemon = Self::launch(node.clone(), directory, vec![], &[]);
         daemon.wait(Instant::now())
     }
 
-    fn launch(node: Node, directory: TempDir, variables: Vec<(String, String)>) -> Self {
-        let mut command = Command::new(program());
+    fn launch(
+        node: Node,
+        directory: TempDir,
+        variables: Vec<(String, String)>,
+        words: &[&str],
+    ) -> Self {
+        let mut command = match words {
+            [] => Command::new(program()),
+            [first, others @ ..] => {
+                let mut command = Command::new(first);
+                command.args(others).arg(program());
+                command
+            }
+        };
         command.arg("run").arg("--config").arg(directory.path().join("config.toml"));
         command.arg("--socket").arg(directory.path().join("api.sock"));
         command.env("NOTIFY_SOCKET", directory.path().join("notify"));
@@ -149,6 +177,15 @@ impl Daemon {
         of.and_then(|entry| entry["packets"].as_u64()).unwrap_or(0)
     }
 
+    /// Gives the memory that the daemon has in use, bytes (VmRSS).
+    #[track_caller]
+    pub fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+        kib.expect("a number of kB") << 10
+    }
+
     /// Gives how long the daemon's threads have run on a processor.
     #[track_caller]
     pub fn processor_time(&self) -> Duration {
@@ -190,7 +227,7 @@ impl Daemon {
         let directory = std::mem::replace(&mut self.directory, TempDir::new_in("/run").unwrap());
         fs::remove_file(directory.path().join("notify")).unwrap();
         let notices = UnixDatagram::bind(directory.path().join("notify")).unwrap();
-        let mut again = Self::launch(self.node.clone(), directory, self.variables.clone());
+        let mut again = Self::launch(self.node.clone(), directory, self.variables.clone(), &[]);
         again.wait_until_ready(&notices);
         again
     }

@@ -163,7 +163,8 @@ fn tag_of(data: &[u8]) -> Option<[u8; 4]> {
     Some([a, b, c, d])
 }
 
-fn link_address(interface: &str) -> LinkAddr {
+/// Gives what a packet socket is bound to, for an interface of the host that this runs in.
+pub fn link_address(interface: &str) -> LinkAddr {
     getifaddrs()
         .unwrap()
         .filter(|entry| entry.interface_name == interface)

@@ -24,8 +24,10 @@ mod surroundings;
 mod tcp;
 mod udp;
 mod wait;
+mod wg_crowd;
 mod wg_end;
 mod wg_fake;
+mod wg_flood;
 mod wireguard;
 
 fn main() -> std::process::ExitCode {

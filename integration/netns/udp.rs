@@ -1,7 +1,7 @@
 //! UDP between two hosts: runs sent with UDP_SEGMENT and received with UDP_GRO, single datagrams.
 
 use std::io::IoSlice;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -161,4 +161,28 @@ pub fn exchange(from: &Host, to: &Host, address: IpAddr, sizes: &[usize]) {
             .unwrap_or_else(|error| panic!("datagram of {size} bytes from {target}: {error}"));
         assert!(buffer[..len] == payload, "datagram of {size} bytes changed on its way back");
     }
+}
+
+/// Bytes of the headers of [`packet`].
+pub const HEADERS_LEN: usize = 20 + 8;
+
+/// Builds an IPv4 packet with a UDP datagram without a checksum (RFC 791, RFC 768).
+pub fn packet(from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0; HEADERS_LEN];
+    let len = (HEADERS_LEN + payload.len()) as u16;
+    packet[0] = 0x45;
+    packet[2..4].copy_from_slice(&len.to_be_bytes());
+    (packet[8], packet[9]) = (64, 17);
+    packet[12..16].copy_from_slice(&from.ip().octets());
+    packet[16..20].copy_from_slice(&to.ip().octets());
+    let words =
+        packet[..20].chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+    let sum: u32 = words.sum();
+    let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet[20..22].copy_from_slice(&from.port().to_be_bytes());
+    packet[22..24].copy_from_slice(&to.port().to_be_bytes());
+    packet[24..26].copy_from_slice(&(len - 20).to_be_bytes());
+    packet.extend(payload);
+    packet
 }

@@ -183,7 +183,7 @@ impl Plan {
     }
 
     /// Gives the configuration of an end that is ours.
-    fn config(&self, node: &Node, number: usize, endpoint: Option<SocketAddr>) -> Config {
+    pub fn config(&self, node: &Node, number: usize, endpoint: Option<SocketAddr>) -> Config {
         let end = &self.ends[number];
         let mut table = String::from("[wireguard]\nprivate_key_file = \"key\"\n");
         if !end.listens_on_any {

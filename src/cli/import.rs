@@ -86,8 +86,16 @@ fn name_of(file: &Path) -> String {
 /// Where the keys are, or will be; the path goes into the output, so it is text.
 fn key_directory(args: &ImportArgs) -> Result<PathBuf, Failure> {
     let Some(directory) = &args.write_keys else { return Ok(KEY_DIRECTORY.into()) };
-    let fault = |error: &str| Failure::failed(format!("{}: {error}", directory.display()));
-    let path = fs::canonicalize(directory).map_err(|error| fault(&error.to_string()))?;
+    let fault = |error: &str| {
+        let path = directory.display();
+        Failure::failed(format!("--write-keys {path}: {error}"))
+    };
+    let expected = "expected a directory, which tunctl does not make";
+    let path =
+        fs::canonicalize(directory).map_err(|error| fault(&format!("{error}; {expected}")))?;
+    if !path.is_dir() {
+        return Err(fault(expected));
+    }
     if path.to_str().is_none() {
         return Err(fault("expected a path in UTF-8"));
     }

@@ -112,6 +112,7 @@ pub(super) fn peers(out: &mut impl Write, peers: &[Peer]) -> io::Result<()> {
         ("SENT", Right),
         ("RECEIVED", Right),
         ("LAST RECEIVED", Right),
+        ("HANDSHAKE", Right),
         ("DROPS", Right),
         ("NETWORKS", Left),
     ]);
@@ -125,15 +126,20 @@ pub(super) fn peers(out: &mut impl Write, peers: &[Peer]) -> io::Result<()> {
             peer.entries.to_string(),
             units::bytes(peer.sent_bytes),
             units::bytes(peer.received_bytes),
-            match peer.last_received_secs {
-                Some(secs) => format!("{} ago", units::seconds(secs)),
-                None => "never".into(),
+            since(peer.last_received_secs),
+            match &peer.public_key {
+                Some(_) => since(peer.last_handshake_secs),
+                None => NOTHING.into(),
             },
             peer.drops.to_string(),
             list(&peer.networks),
         ]);
     }
     table.print(out)
+}
+
+fn since(secs: Option<u64>) -> String {
+    secs.map_or_else(|| "never".into(), |secs| format!("{} ago", units::seconds(secs)))
 }
 
 /// The forwarding tables, printed part by part.

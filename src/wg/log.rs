@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 
-use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
 
 /// How much is logged: wireguard-go's `LOG_LEVEL`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl LogLevel {
     /// Sends the log to standard error. Without effect if the process logs already.
     pub(super) fn init(self) {
         let lines = tracing_subscriber::fmt()
-            .with_max_level(self.filter())
+            .with_env_filter(EnvFilter::new(self.filter()))
             .with_writer(io::stderr)
             .with_ansi(io::stderr().is_terminal())
             .with_target(false);
@@ -39,11 +39,12 @@ impl LogLevel {
         }
     }
 
-    fn filter(self) -> LevelFilter {
+    /// boringtun calls each handshake that nobody answers an error, without a limit.
+    fn filter(self) -> &'static str {
         match self {
-            Self::Verbose => LevelFilter::DEBUG,
-            Self::Error => LevelFilter::ERROR,
-            Self::Silent => LevelFilter::OFF,
+            Self::Verbose => "debug",
+            Self::Error => "error,boringtun=off",
+            Self::Silent => "off",
         }
     }
 }
@@ -55,12 +56,12 @@ mod tests {
     #[test]
     fn levels_are_those_of_wireguard_go() {
         for (value, level, filter) in [
-            (Some("verbose"), LogLevel::Verbose, LevelFilter::DEBUG),
-            (Some("debug"), LogLevel::Verbose, LevelFilter::DEBUG),
-            (Some("error"), LogLevel::Error, LevelFilter::ERROR),
-            (Some("silent"), LogLevel::Silent, LevelFilter::OFF),
-            (Some("info"), LogLevel::Error, LevelFilter::ERROR),
-            (None, LogLevel::Error, LevelFilter::ERROR),
+            (Some("verbose"), LogLevel::Verbose, "debug"),
+            (Some("debug"), LogLevel::Verbose, "debug"),
+            (Some("error"), LogLevel::Error, "error,boringtun=off"),
+            (Some("silent"), LogLevel::Silent, "off"),
+            (Some("info"), LogLevel::Error, "error,boringtun=off"),
+            (None, LogLevel::Error, "error,boringtun=off"),
         ] {
             let found = LogLevel::of(value.map(OsStr::new));
             assert_eq!((found, found.filter()), (level, filter), "{value:?}");

@@ -25,6 +25,9 @@ mod wg_real;
 mod wg_real_changes;
 mod wg_tool;
 mod wireguard;
+mod wireguard_crowd;
+mod wireguard_flood;
+mod wireguard_names;
 mod wireguard_refusals;
 mod wireguard_rekey;
 mod wireguard_roaming;
@@ -55,6 +58,9 @@ pub fn all() -> Vec<Case> {
         wg_tool::cases(),
         wg_program::cases(),
         wireguard::cases(),
+        wireguard_crowd::cases(),
+        wireguard_flood::cases(),
+        wireguard_names::cases(),
         wireguard_refusals::cases(),
         wireguard_rekey::cases(),
         wireguard_roaming::cases(),

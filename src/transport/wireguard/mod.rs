@@ -12,6 +12,7 @@ mod gate;
 mod index;
 mod key;
 mod message;
+mod next;
 mod open;
 mod peer;
 mod seal;
@@ -291,14 +292,13 @@ impl WireGuard {
 
     /// Does what is due by time; to be called every 100 ms or more often.
     pub fn tick(&self, now: Instant, post: &mut Post) {
-        let identity = self.identity();
-        let mut ids = identity.indices.peers();
+        let mut ids = self.identity().indices.peers();
         ids.extend(&self.directory().kept_alive);
         for id in ids {
             let Some(peer) = self.peer(id) else { continue };
             let mut state = peer.lock();
             if state.due <= now {
-                state.tick(now, &identity, post);
+                state.tick(now, &self.identity(), post);
             }
         }
     }
@@ -362,6 +362,9 @@ impl WireGuard {
         self.peer(id)?.lock().preshared().cloned()
     }
 
+    /// Gives who we are. For the making of a tunnel it is asked while its peer is locked:
+    /// [`WireGuard::set_private`] changes it first, and then ends under each peer's lock what was
+    /// made before.
     fn identity(&self) -> Arc<Identity> {
         Arc::clone(&self.identity.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -123,7 +123,8 @@ impl WireGuard {
         // The answer goes where the initiation came from.
         state.endpoint = Some(received.from);
         state.local = received.local.or(state.local);
-        let taken = state.take_initiation(now, &identity, bytes, post);
+        // Who we are may have changed: then the initiation is for nobody.
+        let taken = state.take_initiation(now, &self.identity(), bytes, post);
         if let Err(reason) = taken {
             state.endpoint = before;
             return Err((Some(id), reason));

@@ -9,6 +9,7 @@ use boringtun::noise::{Tunn, TunnResult};
 
 use super::index::{Index, random, tunnel_of};
 use super::message::{INITIATION_LEN, KeyAge, counter, key_age, number};
+use super::next::Next;
 use super::waiting::Waiting;
 use super::{Identity, Letter, Loss, Post, PresharedKey, PublicKey};
 use crate::drops::DropReason;
@@ -49,7 +50,7 @@ pub(super) struct State {
     keepalive: Option<Duration>,
     pub(super) tunnel: Option<Box<Tunnel>>,
     /// With the next preshared key; takes the place of the other when it has a session.
-    next: Option<Box<Tunnel>>,
+    next: Option<Next>,
     pub(super) waiting: Waiting,
     /// When the newest session began, and whether we asked for it.
     pub(super) established: Option<Instant>,
@@ -125,7 +126,7 @@ impl State {
         self.preshared = preshared;
         self.next = None;
         if self.has_session(now) {
-            self.next = Some(self.make(identity));
+            self.next = Some(Next::new(self.make(identity)));
             self.initiate(now, identity, post);
         } else if self.tunnel.take().is_some() {
             self.initiate(now, identity, post);
@@ -143,8 +144,8 @@ impl State {
         if self.next.is_none() && self.tunnel.is_none() {
             self.tunnel = Some(self.make(identity));
         }
-        let slot = if self.next.is_some() { &mut self.next } else { &mut self.tunnel };
-        slot.get_or_insert_with(|| unreachable!("one of both is there"))
+        let next = self.next.as_mut().map(|next| &mut next.tunnel);
+        next.or(self.tunnel.as_mut()).expect("one of both is there")
     }
 
     fn make(&self, identity: &Identity) -> Box<Tunnel> {
@@ -157,11 +158,9 @@ impl State {
     }
 
     fn tunnel_mut(&mut self, index: u32) -> Option<&mut Tunnel> {
-        [&mut self.tunnel, &mut self.next]
-            .into_iter()
-            .flatten()
-            .map(|tunnel| &mut **tunnel)
-            .find(|tunnel| tunnel.index.number() == index)
+        let next = self.next.as_mut().map(|next| &mut next.tunnel);
+        let both = self.tunnel.as_mut().into_iter().chain(next);
+        both.map(|tunnel| &mut **tunnel).find(|tunnel| tunnel.index.number() == index)
     }
 
     /// Whether something can be sealed. boringtun forgets an old session when its timers are looked
@@ -246,7 +245,12 @@ impl State {
             TunnResult::Err(WireGuardError::UnexpectedPacket) => {
                 return Err(DropReason::WireGuardLateHandshake);
             }
-            TunnResult::Err(_) => return Err(DropReason::WireGuardHandshake),
+            TunnResult::Err(_) => {
+                if let Some(next) = self.next_of(tunnel_of(receiver)) {
+                    next.pause(now);
+                }
+                return Err(DropReason::WireGuardHandshake);
+            }
             _ => return Ok(false),
         };
         let mut rest = [0; INITIATION_LEN];
@@ -279,6 +283,9 @@ impl State {
             }
         };
         tunnel.answered = number(&answer, 4);
+        if let Some(next) = &mut self.next {
+            next.note_answered(now);
+        }
         self.post(now, answer, post);
         Ok(())
     }
@@ -288,9 +295,14 @@ impl State {
         self.established = Some(now);
         self.is_initiator = is_initiator;
         self.last_handshake_try = None;
-        if self.next.as_ref().is_some_and(|next| next.index.number() == tunnel) {
-            self.tunnel = self.next.take();
+        if self.next_of(tunnel).is_some() {
+            self.tunnel = self.next.take().map(|next| next.tunnel);
         }
+    }
+
+    /// Gives the tunnel with the next preshared key if it has this index.
+    fn next_of(&mut self, index: u32) -> Option<&mut Next> {
+        self.next.as_mut().filter(|next| next.tunnel.index.number() == index)
     }
 
     /// Notes that the peer sent something authentic, from where; gives whether that is elsewhere
@@ -308,7 +320,7 @@ impl State {
 
     /// Asks the peer for a session, unless that is under way.
     pub(super) fn initiate(&mut self, now: Instant, identity: &Identity, post: &mut Post) {
-        if self.endpoint.is_none() {
+        if self.endpoint.is_none() || self.next.as_ref().is_some_and(|next| next.is_quiet(now)) {
             return;
         }
         let tunnel = self.newest(identity);
@@ -317,8 +329,15 @@ impl State {
             tunnel.tunn.format_handshake_initiation(&mut room, false)
         {
             let bytes = bytes.to_vec();
-            self.last_handshake_try = Some(now);
+            self.note_try(now);
             self.post(now, bytes, post);
+        }
+    }
+
+    fn note_try(&mut self, now: Instant) {
+        self.last_handshake_try = Some(now);
+        if let Some(next) = &mut self.next {
+            next.note_try(now);
         }
     }
 
@@ -335,36 +354,62 @@ impl State {
             None => Duration::ZERO,
         };
         self.due = now + TIMER + jitter;
-        let (had_tunnel, had_next) = (self.tunnel.is_some(), self.next.is_some());
-        let mut letters = [None, None];
-        for (slot, letter) in [&mut self.tunnel, &mut self.next].into_iter().zip(&mut letters) {
-            let Some(tunnel) = slot else { continue };
-            let mut room = [0; INITIATION_LEN];
-            match tunnel.tunn.update_timers(&mut room) {
-                TunnResult::WriteToNetwork(bytes) => *letter = Some(bytes.to_vec()),
-                // Nobody answered for 90 s, or nothing was exchanged for long.
-                TunnResult::Err(_) => *slot = None,
-                _ => {}
-            }
+        if !self.has_session(now)
+            && let Some(next) = self.next.take()
+        {
+            // The sessions that the former preshared key was kept for are over.
+            self.tunnel = Some(next.tunnel);
         }
-        if had_next {
-            // The former preshared key begins no session any more, also if nobody has the next.
-            letters[0].take_if(|letter| letter.len() == INITIATION_LEN);
-            if self.next.is_none() && self.tunnel.is_some() {
-                self.next = Some(self.make(identity));
-            }
-        }
-        for letter in letters.into_iter().flatten() {
-            if letter.len() == INITIATION_LEN {
-                self.last_handshake_try = Some(now);
-            }
-            self.post(now, letter, post);
-        }
-        if had_tunnel && self.tunnel.is_none() {
-            self.tunnel = self.next.take();
-            self.give_up(post);
-        }
+        self.tick_tunnel(now, post);
+        self.tick_next(now, identity, post);
         self.keep_alive(now, identity, post);
+    }
+
+    fn tick_tunnel(&mut self, now: Instant, post: &mut Post) {
+        let Some(tunnel) = &mut self.tunnel else { return };
+        let mut room = [0; INITIATION_LEN];
+        match tunnel.tunn.update_timers(&mut room) {
+            TunnResult::WriteToNetwork(bytes) => {
+                let bytes = bytes.to_vec();
+                let is_initiation = bytes.len() == INITIATION_LEN;
+                if is_initiation && self.next.is_some() {
+                    // A former preshared key begins no session any more, also if nobody has the
+                    // next.
+                    return;
+                }
+                if is_initiation {
+                    self.last_handshake_try = Some(now);
+                }
+                self.post(now, bytes, post);
+            }
+            // Nobody answered for 90 s, or nothing was exchanged for long.
+            TunnResult::Err(_) => {
+                self.tunnel = None;
+                if self.next.is_none() {
+                    self.give_up(post);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn tick_next(&mut self, now: Instant, identity: &Identity, post: &mut Post) {
+        let Some(next) = &mut self.next else { return };
+        let is_quiet = next.is_quiet(now);
+        let mut room = [0; INITIATION_LEN];
+        match next.tunnel.tunn.update_timers(&mut room) {
+            TunnResult::WriteToNetwork(bytes) if !is_quiet => {
+                let bytes = bytes.to_vec();
+                self.note_try(now);
+                self.post(now, bytes, post);
+            }
+            TunnResult::Err(_) => {
+                let tunnel = self.make(identity);
+                self.next = self.next.take().map(|next| next.anew(tunnel));
+            }
+            _ => {}
+        }
+        self.initiate(now, identity, post);
     }
 
     /// Nobody answers: what waits is lost.

@@ -1,5 +1,11 @@
 //! Preshared keys that change while there is a session.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use boringtun::noise::handshake::parse_handshake_anon;
+use boringtun::noise::{Packet, Tunn};
+
 use super::*;
 
 /// Sends a packet each way.
@@ -53,4 +59,39 @@ fn the_same_key_again_changes_nothing() {
     change(&mut a, 5);
     assert!(a.post.letters.is_empty());
     talk(&mut a, &mut b);
+}
+
+#[test]
+fn key_that_changes_while_others_make_tunnels_is_the_key_of_all() {
+    let (mut a, b) = pair();
+    let other = b.engine.identity();
+    let (secret, public) = (other.private.to_secret(), other.public.to_x25519());
+    a.engine.set_keepalive(PEER, Some(Duration::from_secs(1)));
+    for seed in 10..210 {
+        let (now, is_changed) = (a.now, AtomicBool::new(false));
+        a.now += Duration::from_secs(1000);
+        thread::scope(|scope| {
+            let (engine, post) = (&a.engine, &mut a.post);
+            let ticks = scope.spawn(|| {
+                // Each is due, and makes a tunnel where there is none.
+                let mut at = now;
+                while !is_changed.load(Ordering::Relaxed) {
+                    at += Duration::from_millis(1);
+                    engine.peer(PEER).unwrap().lock().due = at;
+                    engine.tick(at, post);
+                }
+            });
+            engine.set_private(private(seed), now);
+            is_changed.store(true, Ordering::Relaxed);
+            ticks.join().unwrap();
+        });
+        a.look(Duration::ZERO);
+        let last = a.letters().pop().expect("there is a tunnel, or one is made");
+        let Ok(Packet::HandshakeInit(init)) = Tunn::parse_incoming_packet(&last.bytes) else {
+            panic!("an initiation is sent: {last:?}");
+        };
+        let half = parse_handshake_anon(&secret, &public, &init).unwrap();
+        let sender = PublicKey::from_bytes(half.peer_static_public);
+        assert_eq!(sender, private(seed).public(), "round {seed}");
+    }
 }
