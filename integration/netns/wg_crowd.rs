@@ -43,7 +43,7 @@ pub fn server_key() -> Key {
 
 fn secret(number: usize) -> [u8; 32] {
     let mut bytes = [0x17; 32];
-    bytes[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    bytes[8..16].copy_from_slice(&(number as u64).to_le_bytes());
     bytes
 }
 
