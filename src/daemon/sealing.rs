@@ -96,14 +96,16 @@ impl Worker {
                 worker.moved += received.piece.len as usize;
                 engine.open(now, received, &mut worker.memory, scratch, contents, post);
             }
-            let mut core = worker.shared.core();
-            for run in &contents.runs {
-                let packets = &contents.packets[run.packets.clone()];
-                let (memory, out) = (&mut worker.memory, &mut worker.out);
-                core.node.handle_opened(now, run, packets, memory, out);
+            // In a flood most batches hold nothing: others are not kept from the node for that.
+            if !contents.runs.is_empty() {
+                let mut core = worker.shared.core();
+                for run in &contents.runs {
+                    let packets = &contents.packets[run.packets.clone()];
+                    let (memory, out) = (&mut worker.memory, &mut worker.out);
+                    core.node.handle_opened(now, run, packets, memory, out);
+                }
+                core.node.finish_batch(&mut worker.memory, &mut worker.out);
             }
-            core.node.finish_batch(&mut worker.memory, &mut worker.out);
-            drop(core);
             worker.deliver_post(now, sealing);
         });
         self.flush(now);

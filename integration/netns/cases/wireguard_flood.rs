@@ -31,8 +31,9 @@ const KEPT: f64 = 0.7;
 /// Members that may ask for a session during a flood.
 const MEMBERS: usize = 8;
 
-/// Somebody new is told to prove where he is, and tries again after five seconds.
-const PATIENCE: Duration = Duration::from_secs(12);
+/// Somebody new is told to prove where he is, and tries again after five seconds; he may be one of
+/// the few who share their budget with a source of the flood.
+const PATIENCE: Duration = Duration::from_secs(17);
 
 pub fn cases() -> Vec<Case> {
     let kinds = [("garbage", Kind::Garbage), ("initiations", Kind::Initiations)];

@@ -3,12 +3,14 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::daemon::Daemon;
 use crate::harness::{Case, each};
 use crate::need::{Need, OURS};
 use crate::pair::overlay;
 use crate::place::{Family, UNDERLAY, ping, try_run, two_nodes};
+use crate::wait;
 use crate::wireguard::{PORT, Plan, Speaker};
 
 /// The name of the other end.
@@ -18,9 +20,9 @@ const NAME: &str = "far.test";
 const OWN_HOSTS: [&str; 5] =
     ["unshare", "--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""];
 
-/// Echoes, a second each, until a peer that moved is heard again: it is silent for 15 s, the name
-/// is asked for every 10 s, and a handshake is tried every 5 s.
-const ECHOES: usize = 32;
+/// Until a peer that moved is heard again: it is silent for 15 s, the name is asked for every 10 s,
+/// and a handshake is tried every 5 s.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 pub fn cases() -> Vec<Case> {
     let needs = [Need::Program("unshare"), Need::Program("mount")];
@@ -41,6 +43,8 @@ fn moves(family: Family) {
     let server_config = plan.config(&nodes[1], 1, None);
     let server = Daemon::start(&nodes[1], &server_config);
     let client = Daemon::start_by(&nodes[0], &plan.config(&nodes[0], 0, None), &words);
+    let is_found = || client.query("peers")[0]["endpoint"] != serde_json::Value::Null;
+    wait::until_true("the name is looked up", is_found);
     ping(&nodes[0].host, overlay(1)[0], "");
     // The server goes, and comes back elsewhere without a word.
     drop(server);
@@ -51,8 +55,10 @@ fn moves(family: Family) {
     let _server = Daemon::start(&nodes[1], &server_config);
     tell(&hosts, after);
     let echo = format!("-n -q -c 1 -W 1 {}", overlay(1)[0]);
-    let is_heard = (0..ECHOES).any(|_| try_run(&nodes[0].host, "ping", &echo).status.success());
-    assert!(is_heard, "{}", client.query("peers"));
+    let gone = Instant::now();
+    while !try_run(&nodes[0].host, "ping", &echo).status.success() {
+        assert!(gone.elapsed() < PATIENCE, "{}", client.query("peers"));
+    }
     let endpoint = client.query("peers")[0]["endpoint"].to_string();
     assert!(endpoint.contains(&after.to_string()), "{endpoint}");
 }

@@ -23,12 +23,16 @@ use crate::drops::DropReason;
 const SOURCE: Rate = Rate::new(5, 10);
 /// Initiations of all sources together before each needs a cookie: a fifth of a core.
 const ALL: Rate = Rate::new(1000, 1000);
-/// Cookies for one source, and for all together.
-const SOURCE_COOKIES: Rate = Rate::new(2, 4);
-const ALL_COOKIES: Rate = Rate::new(20_000, 1000);
+/// What one that comes to nothing takes of that budget: who floods us gets a quarter of it.
+const FAILED: u64 = 4;
+/// Cookies for one source, which asks every five seconds, and for all together: ten thousand peers
+/// that begin at once get theirs at once.
+const SOURCE_COOKIES: Rate = Rate::new(1, 2);
+const ALL_COOKIES: Rate = Rate::new(20_000, 20_000);
 
-/// Counters for sources; those that share one share its budget.
-const SOURCES: usize = 4096;
+/// Counters for sources; those that share one share its budget. More than a flood has sources, so
+/// that somebody new mostly has one for himself.
+const SOURCES: usize = 65_536;
 
 /// How long a cookie is good for.
 const SECRET_AGE: Duration = Duration::from_secs(120);
@@ -71,6 +75,11 @@ impl Budget {
         }
         has
     }
+
+    /// Takes more than there may be.
+    fn charge(&mut self, times: u64, rate: &Rate) {
+        self.0 += times * rate.interval_ns;
+    }
 }
 
 /// What is kept of a source.
@@ -83,10 +92,12 @@ struct Source {
 
 /// Keeps handshakes from those who only want them to cost.
 pub(super) struct Gate {
-    mac1_key: [u8; 32],
     cookie_key: [u8; 32],
     secret: [u8; 32],
     secret_since: Instant,
+    /// The start of each cookie reply's nonce, and the number that follows it: none comes twice.
+    nonce: [u8; 16],
+    replies: u64,
     epoch: Instant,
     sources: Box<[Source]>,
     hasher: RandomState,
@@ -99,10 +110,11 @@ impl Gate {
     /// Makes the gate of who has this public key.
     pub(super) fn new(public: &[u8; 32], now: Instant) -> Self {
         let mut gate = Self {
-            mac1_key: labelled(b"mac1----", public),
             cookie_key: labelled(b"cookie--", public),
             secret: [0; 32],
             secret_since: now,
+            nonce: [0; 16],
+            replies: 0,
             epoch: now,
             sources: vec![Source::default(); SOURCES].into(),
             hasher: RandomState::new(),
@@ -114,7 +126,8 @@ impl Gate {
         gate
     }
 
-    /// Judges an initiation; `is_known` is whether a peer of ours was seen at this source.
+    /// Judges an initiation whose mac1 is right; `is_known` is whether a peer of ours was seen at
+    /// this source.
     pub(super) fn admit(
         &mut self,
         now: Instant,
@@ -125,9 +138,6 @@ impl Gate {
         let Some((body, mac1, mac2)) = split(message) else {
             return Admission::Refuse(DropReason::WireGuardMalformed);
         };
-        if !is_mac(&self.mac1_key, &[body], mac1) {
-            return Admission::Refuse(DropReason::WireGuardMac);
-        }
         if now.saturating_duration_since(self.secret_since) >= SECRET_AGE {
             self.renew_secret(now);
         }
@@ -138,26 +148,33 @@ impl Gate {
         if source.bare.take(now_ns, &SOURCE) && (is_known || self.all.take(now_ns, &ALL)) {
             return Admission::Pass;
         }
-        let cookie = self.cookie(from);
-        let source = &mut self.sources[place];
-        if is_mac(&cookie, &[body, mac1], mac2) {
-            return match source.proven.take(now_ns, &SOURCE) {
+        let has_mac2 = mac2.iter().any(|byte| *byte != 0);
+        if has_mac2 && is_mac(&self.cookie(from), &[body, mac1], mac2) {
+            return match self.sources[place].proven.take(now_ns, &SOURCE) {
                 true => Admission::Pass,
                 false => Admission::Refuse(DropReason::WireGuardUnderLoad),
             };
         }
-        if source.cookies.take(now_ns, &SOURCE_COOKIES)
+        if self.sources[place].cookies.take(now_ns, &SOURCE_COOKIES)
             && self.all_cookies.take(now_ns, &ALL_COOKIES)
-            && let Some(reply) = self.cookie_reply(message, &cookie, mac1)
+            && let Some(reply) = self.cookie_reply(message, &self.cookie(from), mac1)
         {
             return Admission::Challenge(Box::new(reply));
         }
         Admission::Refuse(DropReason::WireGuardUnderLoad)
     }
 
+    /// Notes that an initiation from somebody unknown passed, and came to nothing.
+    pub(super) fn note_failed(&mut self) {
+        self.all.charge(FAILED - 1, &ALL);
+    }
+
     /// A failure of the kernel's random numbers leaves the former secret.
     fn renew_secret(&mut self, now: Instant) {
         let _ = self.random.fill(&mut self.secret);
+        if self.random.fill(&mut self.nonce).is_ok() {
+            self.replies = 0;
+        }
         self.secret_since = now;
     }
 
@@ -170,7 +187,7 @@ impl Gate {
     }
 
     fn cookie_reply(
-        &self,
+        &mut self,
         message: &[u8],
         cookie: &[u8; 16],
         mac1: &[u8],
@@ -178,13 +195,31 @@ impl Gate {
         let mut reply = [0; COOKIE_REPLY_LEN];
         reply[0] = 3;
         reply[4..8].copy_from_slice(&number(message, 4)?.to_le_bytes());
-        self.random.fill(&mut reply[8..32]).ok()?;
+        self.replies += 1;
+        reply[8..24].copy_from_slice(&self.nonce);
+        reply[24..32].copy_from_slice(&self.replies.to_le_bytes());
         let cipher = XChaCha20Poly1305::new(&self.cookie_key.into());
         let nonce = chacha20poly1305::XNonce::clone_from_slice(&reply[8..32]);
         let sealed = cipher.encrypt(&nonce, Payload { msg: cookie, aad: mac1 }).ok()?;
         reply[32..].copy_from_slice(&sealed);
         Some(reply)
     }
+}
+
+/// Gives the key of the mac1 of what is sent to who has this public key.
+pub(super) fn mac1_key(public: &[u8; 32]) -> [u8; 32] {
+    labelled(b"mac1----", public)
+}
+
+/// Tells whether an initiation names the public key that the mac1 key is of; what everybody can
+/// send ends here, before anything is locked.
+///
+/// # Errors
+///
+/// Gives the reason why it is dropped.
+pub(super) fn check_mac1(mac1_key: &[u8; 32], message: &[u8]) -> Result<(), DropReason> {
+    let (body, mac1, _) = split(message).ok_or(DropReason::WireGuardMalformed)?;
+    is_mac(mac1_key, &[body], mac1).then_some(()).ok_or(DropReason::WireGuardMac)
 }
 
 /// Gives what the macs are about, mac1 and mac2.
@@ -249,13 +284,48 @@ mod tests {
 
     #[test]
     fn initiation_for_another_key_is_refused() {
-        let (mut gate, _, now) = gate();
+        let (mut gate, public, now) = gate();
         let other = PublicKey::from(&StaticSecret::from([8; 32]));
         let message = initiation(&mut initiator(&other));
-        let refused = Admission::Refuse(DropReason::WireGuardMac);
-        assert_eq!(gate.admit(now, source(1), false, &message), refused);
+        assert_eq!(check_mac1(&mac1_key(other.as_bytes()), &message), Ok(()));
+        let key = mac1_key(public.as_bytes());
+        assert_eq!(check_mac1(&key, &message), Err(DropReason::WireGuardMac));
+        assert_eq!(check_mac1(&key, &message[1..]), Err(DropReason::WireGuardMalformed));
         let refused = Admission::Refuse(DropReason::WireGuardMalformed);
         assert_eq!(gate.admit(now, source(1), false, &message[1..]), refused);
+    }
+
+    #[test]
+    fn what_comes_to_nothing_leaves_less_for_others() {
+        let (mut gate, public, now) = gate();
+        let message = initiation(&mut initiator(&public));
+        let mut passed = 0;
+        for port in 0..5000 {
+            if gate.admit(now, source(port), false, &message) == Admission::Pass {
+                gate.note_failed();
+                passed += 1;
+            }
+        }
+        assert_eq!(passed, 1000 / FAILED);
+        // Where all is well again the budget is as before.
+        let later = now + Duration::from_secs(2);
+        let all = (0..5000)
+            .filter(|port| gate.admit(later, source(*port), false, &message) == Admission::Pass);
+        assert_eq!(all.count(), 1000);
+    }
+
+    #[test]
+    fn cookies_are_sealed_with_another_nonce_each() {
+        let (mut gate, public, now) = gate();
+        let message = initiation(&mut initiator(&public));
+        let mut nonces = std::collections::HashSet::new();
+        for port in 0..5000 {
+            if let Admission::Challenge(reply) = gate.admit(now, source(port), false, &message) {
+                assert!(nonces.insert(reply[8..32].to_vec()));
+            }
+        }
+        // Three ports may share a budget.
+        assert!((3900..=4000).contains(&nonces.len()), "{}", nonces.len());
     }
 
     #[test]
@@ -267,7 +337,7 @@ mod tests {
             (0..1000).map(|_| gate.admit(now, source(1), false, &message)).collect();
         assert_eq!(flood.iter().filter(|it| **it == Admission::Pass).count(), 10);
         let challenges = flood.iter().filter(|it| matches!(it, Admission::Challenge(_))).count();
-        assert_eq!(challenges, 4);
+        assert_eq!(challenges, 2);
         assert_eq!(flood[999], Admission::Refuse(DropReason::WireGuardUnderLoad));
         assert_eq!(gate.admit(now, source(2), false, &message), Admission::Pass);
     }

@@ -181,6 +181,7 @@ impl Post {
 struct Identity {
     private: PrivateKey,
     public: PublicKey,
+    mac1_key: [u8; 32],
     limiter: Arc<RateLimiter>,
     indices: Arc<Indices>,
     rekey_after: Duration,
@@ -191,7 +192,8 @@ impl Identity {
         let public = private.public();
         // The gate has judged before: every tunnel lets pass what comes to it.
         let limiter = Arc::new(RateLimiter::new(&public.to_x25519(), u64::MAX));
-        Self { private, public, limiter, indices, rekey_after }
+        let mac1_key = gate::mac1_key(public.as_bytes());
+        Self { private, public, mac1_key, limiter, indices, rekey_after }
     }
 }
 

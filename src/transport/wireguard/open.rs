@@ -1,15 +1,16 @@
 //! Inbound: what a receive call gave, from the messages to the packets in them.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use boringtun::noise::handshake::parse_handshake_anon;
 use boringtun::noise::{Packet, Tunn};
 
-use super::gate::Admission;
+use super::gate::{Admission, check_mac1};
 use super::message::{DATA_HEADER, KeyAge, Message, key_age};
 use super::peer::{Opened, State};
 use super::seal::release;
-use super::{Event, Letter, Loss, Post, PublicKey, Run, Scratch, WireGuard};
+use super::{Event, Identity, Letter, Loss, Peer, Post, PublicKey, Run, Scratch, WireGuard};
 use crate::buffer::{Memory, Piece};
 use crate::drops::DropReason;
 use crate::peer::PeerId;
@@ -93,6 +94,8 @@ impl WireGuard {
         post: &mut Post,
     ) -> Result<(), (Option<PeerId>, DropReason)> {
         let Opening { now, received, .. } = *opening;
+        let identity = self.identity();
+        check_mac1(&identity.mac1_key, bytes).map_err(|reason| (None, reason))?;
         let is_known = self.is_endpoint(received.from);
         match self.gate().admit(now, received.from, is_known, bytes) {
             Admission::Pass => {}
@@ -108,16 +111,13 @@ impl WireGuard {
                 return Err((None, DropReason::WireGuardUnderLoad));
             }
         }
-        let malformed = (None, DropReason::WireGuardMalformed);
-        let Ok(Packet::HandshakeInit(init)) = Tunn::parse_incoming_packet(bytes) else {
-            return Err(malformed);
-        };
-        let identity = self.identity();
-        let (secret, public) = (identity.private.to_secret(), identity.public.to_x25519());
-        let half = parse_handshake_anon(&secret, &public, &init)
-            .map_err(|_| (None, DropReason::WireGuardHandshake))?;
-        let key = PublicKey::from_bytes(half.peer_static_public);
-        let peer = self.by_key(&key).ok_or((None, DropReason::WireGuardUnknownKey))?;
+        let asks = self.who_asks(&identity, bytes);
+        let peer = asks.map_err(|reason| {
+            if !is_known {
+                self.gate().note_failed();
+            }
+            (None, reason)
+        })?;
         let mut state = peer.lock();
         let (id, before) = (state.id, state.endpoint);
         // The answer goes where the initiation came from.
@@ -131,6 +131,18 @@ impl WireGuard {
         }
         opening.note(self, &mut state, bytes.len(), before != Some(received.from), post);
         Ok(())
+    }
+
+    /// Finds the peer that an initiation names; whether it is from that peer is not known yet.
+    fn who_asks(&self, identity: &Identity, bytes: &[u8]) -> Result<Arc<Peer>, DropReason> {
+        let Ok(Packet::HandshakeInit(init)) = Tunn::parse_incoming_packet(bytes) else {
+            return Err(DropReason::WireGuardMalformed);
+        };
+        let (secret, public) = (identity.private.to_secret(), identity.public.to_x25519());
+        let half = parse_handshake_anon(&secret, &public, &init)
+            .map_err(|_| DropReason::WireGuardHandshake)?;
+        let key = PublicKey::from_bytes(half.peer_static_public);
+        self.by_key(&key).ok_or(DropReason::WireGuardUnknownKey)
     }
 
     fn answer(
