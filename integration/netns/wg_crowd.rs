@@ -111,34 +111,41 @@ impl Crowd {
         Self { members, epoll }
     }
 
-    /// Has all members ask for a session, and gives how long it takes until each has one. One that
-    /// is given a cookie asks again at once if it `is_hasty`, and otherwise when it is due.
+    /// Has all members ask for a session, and gives when they had one, the first one first. One
+    /// that is given a cookie asks again at once if it `is_hasty`, and otherwise when it is due.
     ///
     /// # Panics
     ///
     /// Panics if one has none in time.
     #[track_caller]
-    pub fn connect(&mut self, is_hasty: bool, patience: Duration) -> Duration {
+    pub fn connect(&mut self, is_hasty: bool, patience: Duration) -> Vec<Duration> {
         // Made before anything is sent: what is measured is the daemon.
         let initiations: Vec<_> = self.members.iter_mut().map(Member::initiation).collect();
         let started = Instant::now();
         let mut looked = started;
-        let mut left = self.members.len();
+        let mut times = vec![];
+        let mut hear = |crowd: &mut Self, patience| {
+            let new = crowd.hear(patience, is_hasty);
+            times.resize(times.len() + new, started.elapsed());
+            times.len()
+        };
         for (place, initiation) in initiations.iter().enumerate() {
             self.members[place].send(initiation);
             if place % 16 == 0 {
-                left -= self.hear(Duration::ZERO, is_hasty);
+                hear(self, Duration::ZERO);
             }
         }
-        while left > 0 {
+        let mut done = 0;
+        while done < self.members.len() {
+            let left = self.members.len() - done;
             assert!(started.elapsed() < patience, "{left} members have no session in time");
-            left -= self.hear(Duration::from_millis(10), is_hasty);
+            done = hear(self, Duration::from_millis(10));
             if looked.elapsed() > TIMERS {
                 looked = Instant::now();
                 self.members.iter_mut().for_each(Member::look);
             }
         }
-        started.elapsed()
+        times
     }
 
     /// Takes what has come; gives how many have a session by that.
