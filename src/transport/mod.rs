@@ -5,6 +5,7 @@
 
 pub mod outer;
 pub mod overhead;
+pub mod quic;
 pub mod wireguard;
 
 use std::net::{IpAddr, SocketAddr};
