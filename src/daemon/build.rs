@@ -75,6 +75,9 @@ pub enum StartError {
     /// A key file.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// A transport that this build cannot run.
+    #[error("[quic]: this build checks it and does not run it")]
+    Quic,
     /// The kernel does not have what is switched on.
     #[error(
         "offload.device_big_tcp = \"on\": the kernel is {release:?}; expected Linux 6.3 or newer"

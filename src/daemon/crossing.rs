@@ -31,6 +31,8 @@ impl Way {
             Transport::WireGuard(peer) => {
                 Crossing::WireGuard { endpoint: endpoint(peer), tunnel: tunnel(config, peer) }
             }
+            // Nothing crosses: `engine` refuses to start.
+            Transport::Quic(_) => Crossing::WireGuard { endpoint: None, tunnel: None },
         };
         let mut way = Self { crossing, path_mtu: None };
         let path_mtu = way.endpoint().and_then(|to| underlay.path_mtu(to, None));
@@ -153,6 +155,9 @@ pub(super) fn own_endpoints(config: &Config) -> Vec<SocketAddr> {
 ///
 /// Names the key file that cannot be used.
 pub(super) fn engine(config: &Config, ways: &Ways) -> Result<Option<Arc<WireGuard>>, StartError> {
+    if config.quic.is_some() {
+        return Err(StartError::Quic);
+    }
     let Some(settings) = &config.wireguard else { return Ok(None) };
     let now = Instant::now();
     let private: PrivateKey = key_file::read(&settings.private_key_file)?;
