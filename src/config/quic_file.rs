@@ -7,7 +7,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::peer::PeerId;
-use crate::transport::quic::certificate::{read_certificates, read_revocations};
+use crate::transport::quic::certificate::{check_key, read_certificates, read_revocations};
 use crate::transport::quic::{CertificateError, Credentials, Known, Trust, TrustError};
 
 use super::key_file::{self, Access};
@@ -47,13 +47,6 @@ pub enum QuicFileFault {
     Trust(#[from] TrustError),
 }
 
-/// What `[quic]`'s files say.
-struct Files {
-    credentials: Credentials,
-    authorities: Vec<CertificateDer<'static>>,
-    revocations: Vec<CertificateRevocationListDer<'static>>,
-}
-
 /// Reads the files of `[quic]`, for these peers. May be called again at any time: it holds nothing.
 ///
 /// # Errors
@@ -63,51 +56,59 @@ pub fn load(
     quic: &Quic,
     peers: impl IntoIterator<Item = (PeerId, Known)>,
 ) -> Result<(Credentials, Trust), QuicFileError> {
-    let Files { credentials, authorities, revocations } = read(quic)?;
-    let trust = Trust::new(&authorities, &revocations, peers);
-    let trust = trust.map_err(|error| not_trusted(quic, error))?;
-    Ok((credentials, trust))
+    let credentials = credentials(quic, &read_chain(quic)?, &read_key(quic)?)?;
+    let (authorities, revocations) = (read_authorities(quic)?, read_lists(quic)?);
+    Ok((credentials, trust(quic, &authorities, &revocations, peers)?))
 }
 
-fn read(quic: &Quic) -> Result<Files, QuicFileError> {
-    let credentials = read_credentials(quic)?;
-    let authorities = quic.ca_file.as_deref().map(|path| {
-        let text = read_file("ca_file", path, Access::Anybody, PEM_LEN_MAX)?;
-        at("ca_file", path, read_certificates(&text))
-    });
-    let revocations = quic.crl_file.as_deref().map(|path| {
-        let text = read_file("crl_file", path, Access::Anybody, CRL_LEN_MAX)?;
-        at("crl_file", path, read_revocations(&text))
-    });
-    Ok(Files {
-        credentials,
-        authorities: authorities.transpose()?.unwrap_or_default(),
-        revocations: revocations.transpose()?.unwrap_or_default(),
-    })
+fn read_chain(quic: &Quic) -> Result<Pem, QuicFileError> {
+    let path = &quic.certificate_file;
+    let text = read_file("certificate_file", path, Access::Anybody, PEM_LEN_MAX)?;
+    at("certificate_file", path, read_certificates(&text))?;
+    Ok(text)
 }
 
-fn read_credentials(quic: &Quic) -> Result<Credentials, QuicFileError> {
-    let (certificate, key) = (&quic.certificate_file, &quic.private_key_file);
-    let chain = read_file("certificate_file", certificate, Access::Anybody, PEM_LEN_MAX)?;
-    let secret = read_file("private_key_file", key, Access::Owner, PEM_LEN_MAX)?;
-    at("certificate_file", certificate, read_certificates(&chain))?;
-    Credentials::from_pem(&chain, &secret).map_err(|error| {
-        let is_of_key = matches!(
-            error,
-            CertificateError::NoKey | CertificateError::NotPem(_) | CertificateError::UnusableKey
-        );
-        let (key, path) =
-            if is_of_key { ("private_key_file", key) } else { ("certificate_file", certificate) };
-        QuicFileError { key, path: path.clone(), fault: error.into() }
-    })
+fn read_key(quic: &Quic) -> Result<Pem, QuicFileError> {
+    let path = &quic.private_key_file;
+    let text = read_file("private_key_file", path, Access::Owner, PEM_LEN_MAX)?;
+    at("private_key_file", path, check_key(&text))?;
+    Ok(text)
 }
+
+fn read_authorities(quic: &Quic) -> Result<Vec<CertificateDer<'static>>, QuicFileError> {
+    let Some(path) = &quic.ca_file else { return Ok(Vec::new()) };
+    let text = read_file("ca_file", path, Access::Anybody, PEM_LEN_MAX)?;
+    at("ca_file", path, read_certificates(&text))
+}
+
+fn read_lists(quic: &Quic) -> Result<Vec<CertificateRevocationListDer<'static>>, QuicFileError> {
+    let Some(path) = &quic.crl_file else { return Ok(Vec::new()) };
+    let text = read_file("crl_file", path, Access::Anybody, CRL_LEN_MAX)?;
+    at("crl_file", path, read_revocations(&text))
+}
+
+fn credentials(quic: &Quic, chain: &[u8], key: &[u8]) -> Result<Credentials, QuicFileError> {
+    at("certificate_file", &quic.certificate_file, Credentials::from_pem(chain, key))
+}
+
+fn trust(
+    quic: &Quic,
+    authorities: &[CertificateDer<'static>],
+    revocations: &[CertificateRevocationListDer<'static>],
+    peers: impl IntoIterator<Item = (PeerId, Known)>,
+) -> Result<Trust, QuicFileError> {
+    Trust::new(authorities, revocations, peers).map_err(|error| not_trusted(quic, error))
+}
+
+/// The text of a file, gone from memory with it.
+type Pem = Zeroizing<Vec<u8>>;
 
 fn read_file(
     key: &'static str,
     path: &Path,
     access: Access,
     len_max: usize,
-) -> Result<Zeroizing<Vec<u8>>, QuicFileError> {
+) -> Result<Pem, QuicFileError> {
     key_file::read_bytes(path, access, len_max).map_err(|error| QuicFileError {
         key,
         path: path.to_owned(),
@@ -140,17 +141,39 @@ fn not_trusted(quic: &Quic, error: TrustError) -> QuicFileError {
 
 /// Reads the files, and reports at their keys what is wrong with them.
 pub(super) fn judge_all(quic: &mut Draft<'_, Quic>, peers: &mut [Draft<'_, Peer>]) {
-    let is_sound = |key| quic.section.is_sound(key);
-    if !["certificate_file", "private_key_file", "ca_file", "crl_file"].into_iter().all(is_sound) {
-        return;
+    let own = both(
+        judge(quic, "certificate_file", read_chain),
+        judge(quic, "private_key_file", read_key),
+    );
+    let others =
+        both(judge(quic, "ca_file", read_authorities), judge(quic, "crl_file", read_lists));
+    if let Some((chain, key)) = own
+        && let Some(credentials) =
+            judge(quic, "certificate_file", |quic| credentials(quic, &chain, &key))
+    {
+        refuse_own(&credentials, peers);
     }
-    // The peers are judged with the file: here it is about what they are judged by.
-    match load(&quic.settings, []) {
-        Ok((credentials, _)) => refuse_own(&credentials, peers),
-        Err(error) => {
-            quic.section.fault(error.key, error.to_string());
-        }
+    if let Some((authorities, lists)) = others {
+        // The peers are judged with the file: here it is about what they are judged by.
+        let _ = judge(quic, "ca_file", |quic| trust(quic, &authorities, &lists, []));
     }
+}
+
+/// Reads one file, unless something was reported about its key.
+fn judge<T>(
+    quic: &mut Draft<'_, Quic>,
+    key: &'static str,
+    read: impl Fn(&Quic) -> Result<T, QuicFileError>,
+) -> Option<T> {
+    if !quic.section.is_sound(key) {
+        return None;
+    }
+    let read = read(&quic.settings);
+    read.map_err(|error| quic.section.fault(error.key, error.to_string())).ok()
+}
+
+fn both<A, B>(a: Option<A>, b: Option<B>) -> Option<(A, B)> {
+    Some((a?, b?))
 }
 
 fn refuse_own(credentials: &Credentials, peers: &mut [Draft<'_, Peer>]) {

@@ -12,7 +12,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{
     CertificateDer, CertificateRevocationListDer, DnsName, PrivateKeyDer, UnixTime,
 };
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
@@ -234,10 +234,7 @@ impl Credentials {
         let fingerprint = Fingerprint::of(end_entity);
         let not_x509 = CertificateError::NotX509 { number: 1 };
         let validity = Validity::of(end_entity).ok_or(not_x509.clone())?;
-        let key = PrivateKeyDer::from_pem_slice(key)
-            .map_err(|error| not_pem(error, CertificateError::NoKey))?;
-        let reset_secret = reset_secret(key.secret_der());
-        let signing = any_supported_type(&key).map_err(|_| CertificateError::UnusableKey)?;
+        let (signing, reset_secret) = read_key(key)?;
         let key = CertifiedKey::new(chain, signing);
         match key.keys_match() {
             Ok(()) => {}
@@ -276,6 +273,23 @@ impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Credentials").field(&self.fingerprint).finish()
     }
+}
+
+/// Tells whether a PEM text has a private key that can be used.
+///
+/// # Errors
+///
+/// See [`CertificateError`].
+pub fn check_key(text: &[u8]) -> Result<(), CertificateError> {
+    read_key(text).map(|_| ())
+}
+
+/// Reads a private key, and what is derived from it.
+fn read_key(text: &[u8]) -> Result<(Arc<dyn SigningKey>, Zeroizing<[u8; 32]>), CertificateError> {
+    let key = PrivateKeyDer::from_pem_slice(text)
+        .map_err(|error| not_pem(error, CertificateError::NoKey))?;
+    let signing = any_supported_type(&key).map_err(|_| CertificateError::UnusableKey)?;
+    Ok((signing, reset_secret(key.secret_der())))
 }
 
 fn reset_secret(key: &[u8]) -> Zeroizing<[u8; 32]> {

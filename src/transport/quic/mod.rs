@@ -5,6 +5,7 @@
 //! is checked in a handshake.
 
 pub mod certificate;
+pub mod issue;
 pub mod refusal;
 mod session;
 pub mod tls;
@@ -15,3 +16,6 @@ pub use refusal::{Refusal, Refused};
 pub use session::{Agreed, VERSION};
 pub use tls::{ALPN, Tls, TlsError};
 pub use trust::{Known, Trust, TrustError};
+
+#[cfg(test)]
+mod tests;

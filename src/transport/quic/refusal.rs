@@ -145,7 +145,7 @@ impl Refusal {
     }
 
     /// Takes the phrase that the other end has sent.
-    fn of_phrase(phrase: &[u8]) -> Option<Self> {
+    pub(super) fn of_phrase(phrase: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|refusal| refusal.to_string().as_bytes() == phrase)
     }
 

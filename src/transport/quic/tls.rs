@@ -143,7 +143,7 @@ fn provider() -> CryptoProvider {
 
 /// Both ciphers are good; AES is the faster one where the processor helps, and half as fast where
 /// it does not. QUIC cannot do without the first (RFC 9001 section 5.2).
-fn suites(has_aes: bool) -> [SupportedCipherSuite; 3] {
+pub(super) fn suites(has_aes: bool) -> [SupportedCipherSuite; 3] {
     let (aes, chacha) =
         (cipher_suite::TLS13_AES_128_GCM_SHA256, cipher_suite::TLS13_CHACHA20_POLY1305_SHA256);
     let strong = cipher_suite::TLS13_AES_256_GCM_SHA384;
