@@ -16,6 +16,7 @@ use super::*;
 use crate::peer::PeerId;
 
 mod certificates;
+mod engine;
 mod pair;
 mod stock;
 mod trusts;
