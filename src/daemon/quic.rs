@@ -16,15 +16,20 @@ use crate::socket::{SendError, SendFault, UnderlayIo};
 use crate::transport::quic::{Event, Local, Outgoing, Quic};
 use crate::transport::{Carrier, Transmit};
 
+/// Bytes that fill a send, but for a packet or two.
+const SEND: u32 = 60_000;
+
 /// What a worker needs for QUIC.
 pub(super) struct Connections {
     engine: Arc<Quic>,
     local: Local,
+    /// Bytes that were queued since something was sent.
+    queued: u32,
 }
 
 impl Connections {
     pub(super) fn new(engine: Arc<Quic>, worker: usize) -> Self {
-        Self { engine, local: Local::new(worker) }
+        Self { engine, local: Local::new(worker), queued: 0 }
     }
 
     /// When something is due; `now` where it is.
@@ -62,10 +67,15 @@ impl Worker {
         });
     }
 
-    /// Queues a transmit; what the batch has queued is sent together.
+    /// Queues a transmit, and sends what was queued if that fills a send; the rest is sent at the
+    /// end of the batch.
     pub(super) fn queue_quic(&mut self, now: Instant, transmit: &Transmit, pieces: &[Piece]) {
         self.with_quic(|worker, quic| {
             quic.engine.queue(now, transmit, pieces, &worker.memory, &mut quic.local);
+            quic.queued += transmit.len;
+            if quic.queued >= SEND {
+                worker.send_quic(now, quic);
+            }
         });
     }
 
@@ -77,7 +87,7 @@ impl Worker {
     /// Hands the datagrams in what was received to the node, and answers.
     pub(super) fn handle_quic(&mut self, now: Instant) {
         self.with_quic(|worker, quic| {
-            let Connections { engine, local } = &mut *quic;
+            let Connections { engine, local, .. } = &mut *quic;
             local.contents.clear();
             for received in &worker.received {
                 worker.calls.received_datagrams += received.datagrams();
@@ -97,8 +107,10 @@ impl Worker {
     }
 
     fn send_quic(&mut self, now: Instant, quic: &mut Connections) {
-        let Connections { engine, local } = quic;
-        while let Some(outgoing) = engine.poll_transmit(now, local) {
+        quic.queued = 0;
+        let Connections { engine, local, .. } = quic;
+        // The time goes on between two sends: what may be sent by now depends on it.
+        while let Some(outgoing) = engine.poll_transmit(Instant::now(), local) {
             self.send_outgoing(now, &outgoing, engine, local);
         }
         if local.post.is_empty() {

@@ -16,6 +16,7 @@ mod offload;
 mod order;
 mod outer;
 mod pairs;
+mod quic;
 mod scene;
 mod security;
 mod shared_prefix;
@@ -54,6 +55,7 @@ pub fn all() -> Vec<Case> {
         lifecycle::cases(),
         wg_tool::cases(),
         wg_program::cases(),
+        quic::cases(),
         wireguard::cases(),
         wireguard_refusals::cases(),
         wireguard_rekey::cases(),
