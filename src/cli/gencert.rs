@@ -113,7 +113,7 @@ fn make_certificate(name: &str, args: &GencertArgs) -> Result<String, Failure> {
             text += &format!(
                 "ca_file = {ca}\n\n\
                  # For its peers, with the same ca_file under [quic]:\n{peer}\
-                 # # Or, without any authority:\n# certificate_sha256 = \"{fingerprint}\"\n"
+                 # Or, without any authority:\n# certificate_sha256 = \"{fingerprint}\"\n"
             );
         }
         None => {
