@@ -67,7 +67,7 @@ fn two_self_signed_ends_are_a_configuration_each() {
     let [a, b] = ["site-a", "site-b"].map(|name| made(&site.gencert(name)).to_owned());
     assert_eq!(site.files(), ["site-a.crt", "site-a.pem", "site-b.crt", "site-b.pem"]);
     assert_eq!([site.mode("site-a.pem"), site.mode("site-a.crt")], [0o600, 0o644]);
-    let own = tables_after(&a, "# For site-a itself, which nobody else should have ");
+    let own = tables_after(&a, "# For site-a itself; nobody else should have ");
     let own = own.split_once(":\n").unwrap().1;
     let peer = tables_after(&b, "# For its peers:\n");
     sound(&site.check(&format!("{own}\n{peer}")));
@@ -89,7 +89,7 @@ fn authority_issues_and_revokes() {
     assert_eq!([site.mode("keys/ca.pem"), site.mode("keys/ca.crt")], [0o600, 0o644]);
     let a = made(&site.gencert("site-a --ca keys --out made/here")).to_owned();
     let b = made(&site.gencert("site-b --ca keys")).to_owned();
-    let own = tables_after(&a, "# For site-a itself, which nobody else should have ");
+    let own = tables_after(&a, "# For site-a itself; nobody else should have ");
     let own = own.split_once(":\n").unwrap().1;
     let peer = tables_after(&b, "# For its peers, with the same ca_file under [quic]:\n");
     assert!(a.parse::<toml::Table>().is_ok() && b.parse::<toml::Table>().is_ok(), "{a}{b}");

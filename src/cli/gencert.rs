@@ -32,6 +32,7 @@ const CA_KEY: &str = "ca.pem";
 const CA_LIST: &str = "ca.crl";
 
 pub(super) const HELP: &str = "\
+Examples:
   tunctl gencert site-a                   NAME.crt and NAME.pem, which nobody has to vouch for: peers
                                           know it by its certificate_sha256
   tunctl gencert --make-ca DIR            an authority: ca.crt for every peer, ca.pem for nobody
@@ -96,7 +97,7 @@ fn make_certificate(name: &str, args: &GencertArgs) -> Result<String, Failure> {
 
     let mut text = format!(
         "# Made {} and {}, which can be used until {}.\n\n\
-         # For {name} itself, which nobody else should have {} of:\n\
+         # For {name} itself; nobody else should have {}:\n\
          [quic]\ncertificate_file = {}\nprivate_key_file = {}\n",
         certificate.display(),
         key.display(),
