@@ -61,29 +61,59 @@ pub fn load(
     Ok((credentials, trust(quic, &authorities, &revocations, peers)?))
 }
 
+/// Reads the text of a file with certificates.
+///
+/// # Errors
+///
+/// Names the file that cannot be read, or is too large.
+pub fn read_pem(path: &Path) -> Result<Pem, KeyFileError> {
+    key_file::read_bytes(path, Access::Anybody, PEM_LEN_MAX)
+}
+
+/// Reads the text of a file with a private key.
+///
+/// # Errors
+///
+/// Names the file that cannot be read, is too large, or can be used by others.
+pub fn read_key_pem(path: &Path) -> Result<Pem, KeyFileError> {
+    key_file::read_bytes(path, Access::Owner, PEM_LEN_MAX)
+}
+
+/// Reads the text of a file with revocation lists.
+///
+/// # Errors
+///
+/// Names the file that cannot be read, or is too large.
+pub fn read_list_pem(path: &Path) -> Result<Pem, KeyFileError> {
+    key_file::read_bytes(path, Access::Anybody, CRL_LEN_MAX)
+}
+
+/// The text of a file, gone from memory with it.
+pub type Pem = Zeroizing<Vec<u8>>;
+
 fn read_chain(quic: &Quic) -> Result<Pem, QuicFileError> {
     let path = &quic.certificate_file;
-    let text = read_file("certificate_file", path, Access::Anybody, PEM_LEN_MAX)?;
+    let text = readable("certificate_file", path, read_pem(path))?;
     at("certificate_file", path, read_certificates(&text))?;
     Ok(text)
 }
 
 fn read_key(quic: &Quic) -> Result<Pem, QuicFileError> {
     let path = &quic.private_key_file;
-    let text = read_file("private_key_file", path, Access::Owner, PEM_LEN_MAX)?;
+    let text = readable("private_key_file", path, read_key_pem(path))?;
     at("private_key_file", path, check_key(&text))?;
     Ok(text)
 }
 
 fn read_authorities(quic: &Quic) -> Result<Vec<CertificateDer<'static>>, QuicFileError> {
     let Some(path) = &quic.ca_file else { return Ok(Vec::new()) };
-    let text = read_file("ca_file", path, Access::Anybody, PEM_LEN_MAX)?;
+    let text = readable("ca_file", path, read_pem(path))?;
     at("ca_file", path, read_certificates(&text))
 }
 
 fn read_lists(quic: &Quic) -> Result<Vec<CertificateRevocationListDer<'static>>, QuicFileError> {
     let Some(path) = &quic.crl_file else { return Ok(Vec::new()) };
-    let text = read_file("crl_file", path, Access::Anybody, CRL_LEN_MAX)?;
+    let text = readable("crl_file", path, read_list_pem(path))?;
     at("crl_file", path, read_revocations(&text))
 }
 
@@ -100,16 +130,12 @@ fn trust(
     Trust::new(authorities, revocations, peers).map_err(|error| not_trusted(quic, error))
 }
 
-/// The text of a file, gone from memory with it.
-type Pem = Zeroizing<Vec<u8>>;
-
-fn read_file(
+fn readable(
     key: &'static str,
     path: &Path,
-    access: Access,
-    len_max: usize,
+    read: Result<Pem, KeyFileError>,
 ) -> Result<Pem, QuicFileError> {
-    key_file::read_bytes(path, access, len_max).map_err(|error| QuicFileError {
+    read.map_err(|error| QuicFileError {
         key,
         path: path.to_owned(),
         fault: QuicFileFault::Unreadable(error),

@@ -14,7 +14,7 @@ use rustls::pki_types::{
 };
 use rustls::sign::{CertifiedKey, SigningKey};
 use thiserror::Error;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 /// The most certificates of one chain, that of its owner included. Real ones have two or three.
@@ -148,6 +148,12 @@ impl Validity {
     pub fn expires(self) -> SystemTime {
         let after = UNIX_EPOCH.checked_add(Duration::from_secs(self.not_after));
         after.unwrap_or(UNIX_EPOCH)
+    }
+
+    /// Gives the day of that second in UTC, as in `2026-06-01`.
+    pub fn last_day(self) -> String {
+        let last = ASN1Time::from_timestamp(i64::try_from(self.not_after).unwrap_or(i64::MAX));
+        last.map(|last| last.to_datetime().date().to_string()).unwrap_or_default()
     }
 
     /// Whether it is over.
@@ -284,8 +290,10 @@ pub fn check_key(text: &[u8]) -> Result<(), CertificateError> {
     read_key(text).map(|_| ())
 }
 
-/// Reads a private key, and what is derived from it.
-fn read_key(text: &[u8]) -> Result<(Arc<dyn SigningKey>, Zeroizing<[u8; 32]>), CertificateError> {
+/// What signs handshakes, and what is derived from the same key.
+type KeyAndSecret = (Arc<dyn SigningKey>, Zeroizing<[u8; 32]>);
+
+fn read_key(text: &[u8]) -> Result<KeyAndSecret, CertificateError> {
     let key = PrivateKeyDer::from_pem_slice(text)
         .map_err(|error| not_pem(error, CertificateError::NoKey))?;
     let signing = any_supported_type(&key).map_err(|_| CertificateError::UnusableKey)?;

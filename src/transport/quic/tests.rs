@@ -240,7 +240,7 @@ fn each_end_tells_why_it_refuses_the_other() {
         ("revoked", case(Some(key_of(&revoked)), by_authority, same(Refusal::Revoked))),
         (
             "of an authority itself",
-            case(Some(key_of(&authority_itself)), by_authority, same(Refusal::UnknownIssuer)),
+            case(Some(key_of(&authority_itself)), by_authority, same(Refusal::WrongUse)),
         ),
         (
             "with another key",

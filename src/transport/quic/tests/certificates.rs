@@ -132,7 +132,8 @@ proptest! {
         }
         bytes.truncate(usize::from(cut) % (bytes.len() * 2));
         prop_assume!(bytes != sound.to_vec());
-        let trust = Trust::new(&[root.clone()], &[], [(PEER, named("a"))]).unwrap();
+        let roots = [root.clone()];
+        let trust = Trust::new(&roots, &[], [(PEER, named("a"))]).unwrap();
         let changed = CertificateDer::from(bytes);
         let _ = Refusal::of_phrase(&changed);
         prop_assert!(trust.judge(&[changed.clone(), root], now()).is_err());
