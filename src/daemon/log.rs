@@ -12,7 +12,8 @@ use tracing_subscriber::EnvFilter;
 const FILTERS: [&str; 2] = ["TUNCTL_LOG", "RUST_LOG"];
 
 /// The filter where none is set.
-const DEFAULT_FILTER: &str = "info";
+/// What quinn-proto warns of, others can bring about as often as they like.
+const DEFAULT_FILTER: &str = "info,quinn_proto=error";
 
 /// Why the log is not set up.
 #[derive(Debug, Error)]

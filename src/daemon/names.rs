@@ -69,10 +69,11 @@ pub(super) async fn follow(named: Vec<Named>, shared: Arc<Shared>) -> Infallible
 }
 
 fn is_silent(shared: &Shared, id: PeerId) -> bool {
-    let sealed = shared.wireguard.as_ref().and_then(|engine| engine.status(id));
-    let quic = shared.quic.as_ref().and_then(|engine| engine.status(id));
-    let heard = sealed.and_then(|status| status.last_received);
-    let heard = heard.or(quic.and_then(|status| status.connection).map(|it| it.last_received));
+    if let Some(status) = shared.quic.as_ref().and_then(|engine| engine.status(id)) {
+        return status.connection.is_none_or(|connection| connection.is_silent);
+    }
+    let status = shared.wireguard.as_ref().and_then(|engine| engine.status(id));
+    let heard = status.and_then(|status| status.last_received);
     heard.is_none_or(|at| at.elapsed() >= SILENCE)
 }
 

@@ -200,8 +200,9 @@ impl Worker {
                 debug!(peer = name(self, peer), mtu, "path MTU");
             }
             Event::Refused { peer, at, why } => {
+                let fault = Fault::Handshake(peer);
                 let peer = peer.map_or_else(String::new, |peer| name(self, peer));
-                if let Some(repeats) = self.log.allow(Fault::Handshake(at.ip()), now) {
+                if let Some(repeats) = self.log.allow(fault, now) {
                     warn!(peer, %at, why, repeats, "connection refused");
                 }
             }

@@ -6,7 +6,6 @@
 
 use std::io;
 use std::mem;
-use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -31,7 +30,7 @@ use crate::drops::DropReason;
 use crate::frame::Layer;
 use crate::node::{Node, Output};
 use crate::offload::VnetHeader;
-use crate::peer::NetworkId;
+use crate::peer::{NetworkId, PeerId};
 use crate::socket::{Underlay, UnderlayIo};
 use crate::sys::poll::{Poller, Wake};
 use crate::transport::wireguard::Post;
@@ -88,8 +87,8 @@ pub(super) enum Fault {
     Write(NetworkId, Option<i32>),
     /// A socket refused a datagram.
     Send(Errno),
-    /// A handshake ended without a connection.
-    Handshake(IpAddr),
+    /// A handshake with a peer, or with somebody unknown, ended without a connection.
+    Handshake(Option<PeerId>),
     /// The underlay interface cannot be bound to.
     Follow,
 }

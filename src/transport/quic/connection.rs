@@ -133,6 +133,9 @@ pub(super) struct State {
     /// It is not any more, which is not told yet.
     is_heard: bool,
     retire_at: Option<Instant>,
+    /// The latest time that it was told: workers read the clock one after another, and may have
+    /// the connection in another order.
+    clock: Instant,
     /// Why we have ended it, until that is told.
     closing: Option<Closing>,
     /// Where the other end is.
@@ -180,6 +183,7 @@ impl State {
             is_silent: false,
             is_heard: false,
             retire_at: None,
+            clock: now,
             closing: None,
             payload_max,
             max_size: 0,
@@ -193,6 +197,12 @@ impl State {
         }
     }
 
+    /// Gives the time for the connection, which never goes back.
+    pub(super) fn advance(&mut self, now: Instant) -> Instant {
+        self.clock = self.clock.max(now);
+        self.clock
+    }
+
     /// Takes what the connection says of itself; gives what becomes of it, one at a time.
     pub(super) fn poll(&mut self, now: Instant) -> Option<Happening> {
         while let Some(event) = self.connection.poll() {
@@ -204,7 +214,7 @@ impl State {
                     self.chain = chain.map_or_else(Vec::new, |chain| *chain);
                     return Some(Happening::Shown);
                 }
-                Event::ConnectionLost { reason } => {
+                Event::ConnectionLost { reason } if self.stage != Stage::Ended => {
                     self.stage = Stage::Ended;
                     return Some(Happening::Ended(reason));
                 }
@@ -393,6 +403,7 @@ impl State {
 
     /// Does what is due by time.
     pub(super) fn handle_deadline(&mut self, now: Instant) {
+        let now = self.advance(now);
         if self.connection.poll_timeout().is_some_and(|at| at <= now) {
             self.connection.handle_timeout(now);
         }

@@ -81,6 +81,8 @@ pub struct ConnectionStatus {
     pub established: Instant,
     /// When something authentic came last.
     pub last_received: Instant,
+    /// Whether nothing comes although the peer was asked for a sign of life.
+    pub is_silent: bool,
     /// Whether we have dialled it.
     pub is_dialled: bool,
     /// The peer's certificate.
@@ -244,6 +246,7 @@ impl Quic {
         Some(ConnectionStatus {
             established: state.established?,
             last_received: state.last_received,
+            is_silent: state.is_silent,
             is_dialled: state.is_dialled,
             certificate: own.map(|der| Fingerprint::of(der)),
             expires: own.and_then(Validity::of).map(Validity::expires),

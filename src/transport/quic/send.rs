@@ -148,6 +148,7 @@ impl Local {
     fn poll_link(&mut self, now: Instant, state: &mut State) -> Option<Outgoing> {
         let mtu = usize::from(state.connection.current_mtu()).max(1);
         let count = (BYTES_MAX / mtu).clamp(1, DATAGRAMS_MAX);
+        let now = state.advance(now);
         let transmit = state.connection.poll_transmit(now, count, &mut self.sealed)?;
         self.sends += 1;
         Some(Outgoing::new(&transmit, state.peer, state.connection.current_mtu()))

@@ -1,5 +1,7 @@
 //! How connections begin and end.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 
 #[test]
@@ -95,8 +97,44 @@ fn stranger_is_refused_by_both_ends() {
             assert!(end.events.iter().any(refused), "{stranger}: {:?}", end.events);
             assert!(end.lost(DropReason::QuicRefused) > 0);
         }
-        assert!(world.ends[1].quic.handshakes.load(std::sync::atomic::Ordering::Relaxed) <= 1);
+        assert!(world.ends[1].quic.handshakes.load(Ordering::Relaxed) <= 1);
     }
+}
+
+#[test]
+fn flood_of_handshakes_is_bounded_and_disturbs_no_connection() {
+    let settings = Settings { handshakes_max: 48, ..Settings::default() };
+    let mut world = World::of(&["a", "b"].map(Identity::new), [true, false], settings);
+    world.connect();
+    let stranger = Identity::new("c");
+    let (now, known) = (world.now, world.ends[1].identity.fingerprint());
+    let (mut proofs, mut under_way) = (0, 0);
+    for number in 0..400_u32 {
+        let from = SocketAddr::from((Ipv4Addr::from(0x0a00_0000 + number), 4433));
+        let mut other =
+            End::new(&stranger, known, from, Some(address(1)), Settings::default(), now);
+        other.work(now);
+        let out = other.quic.poll_transmit(now, &mut other.local).expect("an Initial");
+        let bytes = other.local.sealed.clone();
+        let stride = usize::from(out.datagram_len);
+        let victim = &mut world.ends[1];
+        victim.receive(now, &Datagrams { from, to: address(1), tos: 0, stride, bytes });
+        // A Retry has neither certificates nor keys: it is short.
+        while let Some(out) = victim.quic.poll_transmit(now, &mut victim.local) {
+            proofs += usize::from(out.to == from && out.count == 1 && out.datagram_len < 200);
+        }
+        under_way = under_way.max(victim.quic.handshakes.load(Ordering::Relaxed));
+        victim.losses.append(&mut victim.local.post.losses);
+    }
+    assert_eq!(under_way, 32, "those that have not proved where they are");
+    assert!((100..=300).contains(&proofs), "{proofs}");
+    assert!(world.ends[1].lost(DropReason::QuicBudget) >= 100);
+    world.send(0, 0..40, 1000);
+    world.run(Duration::from_millis(100));
+    assert_eq!(world.ends[1].arrived.len(), 40);
+    world.run(Duration::from_secs(10));
+    assert_eq!(world.ends[1].quic.handshakes.load(Ordering::Relaxed), 0);
+    assert_eq!(world.ends[1].open(), 1, "what came to nothing is forgotten");
 }
 
 #[test]
