@@ -240,6 +240,7 @@ fn socket_spec(listen: &str) -> SocketSpec {
         port: Some(4789),
         gpe_port: None,
         wireguard: None,
+        quic: None,
         fwmark: None,
         bind_device: None,
         ttl: 64,

@@ -10,6 +10,8 @@
 mod demo;
 #[path = "cli/fake.rs"]
 mod fake;
+#[path = "cli/gencert.rs"]
+mod gencert;
 #[path = "cli/import.rs"]
 mod import;
 #[path = "cli/keys.rs"]

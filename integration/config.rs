@@ -112,9 +112,11 @@ fn the_reference_has_every_key() {
         ("[offload]", Some("offload")),
         ("[vxlan]", Some("vxlan")),
         ("[wireguard]", Some("wireguard")),
+        ("[quic]", Some("quic")),
         ("[[network]]", Some("network")),
         ("[[peer]]", Some("peer")),
         ("[[peer]]\nname = \"site-c\"", Some("peer")),
+        ("[[peer]]\nname = \"site-d\"", Some("peer")),
     ] {
         let known = known_keys(&text, head);
         assert!(known.len() > 2, "{known:?}");

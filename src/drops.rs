@@ -50,6 +50,10 @@ drop_reasons! {
     WireGuardReplayed "wireguard_replayed" "The message was received before, or is older than the last thousand.",
     WireGuardMessageLimit "wireguard_message_limit" "The session's key has been used as often as a key may be.",
     WireGuardContent "wireguard_content" "The message holds neither an IP packet of its length nor, where that is asked for, VXLAN between the tunnel addresses.",
+    // What arrives on the underlay by QUIC.
+    QuicMalformed "quic_malformed" "The datagram is no packet of QUIC.",
+    QuicBudget "quic_budget" "Too many handshakes begin at once, and this one is from an unknown address.",
+    QuicRefused "quic_refused" "The handshake ended without a connection: the log names who and why.",
     // What every packet is checked for.
     Malformed "malformed" "The headers are truncated or contradict themselves.",
     VnetHeader "vnet_header" "The device's offload header contradicts the packet.",
@@ -74,6 +78,9 @@ drop_reasons! {
     TooManySegments "too_many_segments" "The GSO packet would be cut into too many segments.",
     // Output.
     NoEndpoint "no_endpoint" "It is not known where the peer is: it has not spoken yet.",
+    QuicNoConnection "quic_no_connection" "The packet waited for a connection, and there was none in time or too many waited.",
+    QuicQueueFull "quic_queue_full" "The connection may not send faster, and its queue is full.",
+    QuicTooBig "quic_too_big" "The packet is larger than the connection's path takes so far.",
     WireGuardNoSession "wireguard_no_session" "The packet waited for a session, and there was none in time or too many waited.",
     NoSourceAddress "no_source_address" "No socket of the peer's address family is open.",
     SendFailed "send_failed" "The kernel refused the datagram (see the log).",

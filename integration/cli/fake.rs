@@ -198,6 +198,7 @@ fn site_b() -> Peer {
         received_bytes: 120,
         last_received_secs: Some(62),
         drops: 4,
+        quic: None,
     }
 }
 

@@ -4,9 +4,9 @@ use std::fs;
 
 use crate::program::{Ended, ended, program, tunctl};
 
-const VERBS: [&str; 13] = [
-    "run", "check", "demo", "bench", "genkey", "genpsk", "pubkey", "import", "status", "peers",
-    "fdb", "routes", "drops",
+const VERBS: [&str; 14] = [
+    "run", "check", "demo", "bench", "genkey", "genpsk", "pubkey", "gencert", "import", "status",
+    "peers", "fdb", "routes", "drops",
 ];
 
 #[test]
@@ -83,6 +83,12 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
         ("bench raw --measure rtt,table", "table can be measured of vxlan-tap only"),
         ("bench --roofline --mtu 9000", "the model of --roofline is one of MTU 1500"),
         ("bench --set [offload", "--set is no TOML: unclosed table, expected `]`"),
+        (
+            "gencert",
+            "the following required arguments were not provided: <NAME|--make-ca <DIR>|--revoke \
+             <CERT>>",
+        ),
+        ("gencert a --days 0", "invalid value '0' for '--days <N>': 0 is not in 1..=36525"),
         ("--socket", "a value is required for '--socket <PATH>' but none was supplied"),
     ];
     for (line, message) in cases {

@@ -4,9 +4,13 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tempfile::TempDir;
 use tunctl::config;
+use tunctl::transport::quic::issue::{Authority, Dates, Issued, self_signed};
 
 /// A key pair (RFC 7748 section 6.1, clamped), and another public key.
 const PRIVATE: &str = "cAdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LGo=";
@@ -97,6 +101,100 @@ fn key_in_place_of_a_path_is_refused_and_not_shown() {
     }
 }
 
+#[test]
+fn all_that_is_wrong_with_quics_files_is_told_at_once() {
+    let site = Site::new();
+    let (a, b) = (made(), made());
+    let quic = |certificate: &str, rest: &str| {
+        let text = format!(
+            "name = \"wrong-files\"\n[quic]\nprivate_key_file = \"a.pem\"\n\
+             certificate_file = \"{certificate}\"\n{rest}\n\
+             [[network]]\nname = \"wrong-b\"\nvni = 42\ndevice = \"tap\"\n\
+             [[peer]]\nname = \"b\"\ntransport = \"quic\"\n\
+             certificate_sha256 = \"{}\"\n",
+            b.fingerprint
+        );
+        site.write("site.toml", &text, 0o644);
+        match config::load_with_keys(&site.path("site.toml")) {
+            Ok(_) => Vec::new(),
+            Err(errors) => {
+                let directory = format!("{}/", site.0.path().display());
+                errors.to_string().lines().map(|line| line.replace(&directory, "")).collect()
+            }
+        }
+    };
+    site.write("a.crt", &a.certificate, 0o644);
+    site.write("a.pem", &a.key, 0o600);
+    site.write("b.crt", &b.certificate, 0o644);
+    let dates = Dates { now: SystemTime::now(), days: 30 };
+    let (ca, root) = Authority::generate("tunnels", dates).unwrap();
+    let (other, _) = Authority::generate("tunnels", dates).unwrap();
+    site.write("ca.crt", &root.certificate, 0o644);
+    let revoked = |ca: &Authority| {
+        let issued = ca.issue("c", dates).unwrap();
+        let certificate = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
+        ca.revoke(&certificate, None, SystemTime::now()).unwrap()
+    };
+    site.write("ca.crl", &revoked(&ca), 0o644);
+    site.write("other.crl", &revoked(&other), 0o644);
+    site.write("broken.crl", "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n", 0o644);
+    let both = |ca: &str, crl: &str| format!("ca_file = \"{ca}\"\ncrl_file = \"{crl}\"");
+
+    assert_eq!(quic("a.crt", ""), [""; 0]);
+    assert_eq!(quic("a.crt", &both("ca.crt", "ca.crl")), [""; 0]);
+    assert_eq!(
+        quic("b.crt", &both("ca.crt", "other.crl")),
+        [
+            "site.toml:4:20: quic.certificate_file = \"b.crt\": b.crt: the certificate does not belong \
+         to the private key",
+            "site.toml:6:12: quic.crl_file = \"other.crl\": other.crl: list number 1 of the file was not \
+         signed by an authority in ca_file",
+        ]
+    );
+    assert_eq!(
+        quic("a.crt", &both("ca.crt", "broken.crl")),
+        [
+            "site.toml:6:12: quic.crl_file = \"broken.crl\": broken.crl: list number 1 of the file is no \
+         certificate revocation list of version 2",
+        ]
+    );
+    fs::set_permissions(site.path("a.pem"), Permissions::from_mode(0o640)).unwrap();
+    assert_eq!(
+        quic("a.pem", &both("missing.crt", "a.crt")),
+        [
+            "site.toml:3:20: quic.private_key_file = \"a.pem\": a.pem: mode 0640: expected a file that \
+         only its owner can use (chmod 600)",
+            "site.toml:4:20: quic.certificate_file = \"a.pem\": a.pem: expected a PEM certificate, \
+         -----BEGIN CERTIFICATE-----",
+            "site.toml:5:11: quic.ca_file = \"missing.crt\": missing.crt: No such file or directory (os \
+         error 2)",
+            "site.toml:6:12: quic.crl_file = \"a.crt\": a.crt: expected a PEM certificate revocation \
+         list, -----BEGIN X509 CRL-----",
+        ]
+    );
+}
+
+#[test]
+fn our_own_certificate_is_no_peers() {
+    let site = Site::new();
+    let own = made();
+    site.write("a.crt", &own.certificate, 0o644);
+    site.write("a.pem", &own.key, 0o600);
+    let text = format!(
+        "name = \"wrong-files\"\n[quic]\nprivate_key_file = \"a.pem\"\n\
+         certificate_file = \"a.crt\"\n[[network]]\nname = \"wrong-b\"\nvni = 42\n\
+         device = \"tap\"\n[[peer]]\nname = \"b\"\ntransport = \"quic\"\n\
+         certificate_sha256 = \"{}\"\n",
+        own.fingerprint
+    );
+    site.write("site.toml", &text, 0o644);
+    let errors = config::load_with_keys(&site.path("site.toml")).unwrap_err().to_string();
+    let expected = "expected that of the peer's certificate: this is our own, that of \
+                    quic.certificate_file";
+    assert!(errors.contains(":12:22: peer[0].certificate_sha256"), "{errors}");
+    assert!(errors.ends_with(expected), "{errors}");
+}
+
 /// A directory with a configuration and its keys.
 struct Site(TempDir);
 
@@ -132,16 +230,27 @@ impl Site {
     }
 }
 
-/// Copies a sample to a directory, together with the key files that it names.
+/// Copies a sample to a directory, together with the files of keys and certificates that it names.
 pub fn with_keys(sample: &Path, directory: &Path) -> PathBuf {
     let text = fs::read_to_string(sample).unwrap();
     let copy = directory.join(sample.file_name().unwrap());
     fs::write(&copy, text.replace("/etc/tunctl/", "")).unwrap();
-    let files = text.lines().filter_map(|line| line.split_once("_key_file = \"/etc/tunctl/"));
-    for (_, file) in files {
-        write(&directory.join(file.trim_end_matches('"')), &key(1), 0o600);
+    let files = text.lines().filter_map(|line| line.split_once("_file = \"/etc/tunctl/"));
+    let ends = made();
+    for (kind, file) in files {
+        let path = directory.join(file.trim_end_matches('"'));
+        match kind {
+            "certificate" | "ca" => write(&path, &ends.certificate, 0o644),
+            _ if file.ends_with(".pem\"") => write(&path, &ends.key, 0o600),
+            _ => write(&path, &key(1), 0o600),
+        }
     }
     copy
+}
+
+/// A certificate and its key.
+fn made() -> Issued {
+    self_signed("site-a", Dates { now: SystemTime::now(), days: 30 }).unwrap()
 }
 
 fn write(path: &Path, content: &str, mode: u32) {

@@ -232,6 +232,20 @@ impl Daemon {
         again
     }
 
+    /// Puts another file in the place of one that the configuration names.
+    #[track_caller]
+    pub fn replace(&self, name: &str, content: &str) {
+        let (new, path) = (self.directory.path().join("new"), self.directory.path().join(name));
+        fs::write(&new, content).unwrap();
+        fs::set_permissions(&new, fs::metadata(&path).unwrap().permissions()).unwrap();
+        fs::rename(new, path).unwrap();
+    }
+
+    /// Asks the daemon to take what has changed.
+    pub fn hang_up(&self) {
+        self.signal(Signal::SIGHUP);
+    }
+
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }

@@ -17,6 +17,7 @@ mod need;
 mod pair;
 mod place;
 mod program;
+mod quic;
 #[path = "../relay.rs"]
 mod relay;
 mod stream;

@@ -197,6 +197,8 @@ pub enum SocketCarrier {
     /// `"wireguard"`: WireGuard arrives here, and leaves.
     #[serde(rename = "wireguard")]
     WireGuard,
+    /// `"quic"`: QUIC arrives here, and leaves.
+    Quic,
     /// `"sending"`: datagrams leave from here, nothing is expected to arrive.
     Sending,
 }
@@ -206,13 +208,14 @@ pub enum SocketCarrier {
 pub struct Peer {
     /// The peer's name.
     pub name: String,
-    /// How it is reached: `"vxlan"` or `"wireguard"`.
+    /// How it is reached: `"vxlan"`, `"wireguard"` or `"quic"`.
     pub transport: Cow<'static, str>,
     /// Its public key (wireguard), base64; null for vxlan.
     pub public_key: Option<String>,
     /// Its address and port on the underlay; null if it is not known where it is.
     pub endpoint: Option<SocketAddr>,
-    /// Seconds since its newest session began (wireguard); null if there was none, and for vxlan.
+    /// Seconds since its newest session or connection began (wireguard, quic); null if there is
+    /// none, and for vxlan.
     pub last_handshake_secs: Option<u64>,
     /// The address of ours that it sends to, and that our datagrams to it leave from; null until
     /// something arrived from it.
@@ -236,6 +239,29 @@ pub struct Peer {
     pub last_received_secs: Option<u64>,
     /// Packets from it or to it that were dropped.
     pub drops: u64,
+    /// The connection to it (quic); null if there is none, and for others.
+    pub quic: Option<QuicConnection>,
+}
+
+/// A connection of QUIC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuicConnection {
+    /// Whether this end has dialled.
+    pub dialled: bool,
+    /// The SHA-256 of the peer's certificate, hex.
+    pub certificate_sha256: Option<String>,
+    /// The last second in which the peer's certificate can be used, seconds since 1970.
+    pub certificate_expires: Option<u64>,
+    /// The group that the keys were agreed in.
+    pub group: Option<String>,
+    /// The cipher.
+    pub cipher: Option<String>,
+    /// The estimated round-trip time, µs.
+    pub rtt_us: u64,
+    /// Bytes that may be under way.
+    pub window_bytes: u64,
+    /// QUIC packets that were lost on the way to the peer.
+    pub lost_packets: u64,
 }
 
 /// A part of the forwarding tables; `tunctl fdb --json` prints the entries of all parts as one list.

@@ -26,6 +26,10 @@ pub enum Case {
     WireguardTun,
     /// Our daemon with a tap device on both hosts, whose frames cross as VXLAN inside WireGuard.
     WireguardTap,
+    /// Our daemon with a tun device on both hosts, over QUIC.
+    QuicTun,
+    /// Our daemon with a tap device on both hosts, over QUIC.
+    QuicTap,
     /// `wireguard-go` on both hosts.
     WireguardGo,
     /// `boringtun-cli` on both hosts.
@@ -48,7 +52,7 @@ pub struct UnknownCase {
 
 impl Case {
     /// All cases: the references first, then ours, then the rivals.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Raw,
         Self::KernelVxlan,
         Self::VxlanTap,
@@ -57,6 +61,8 @@ impl Case {
         Self::KernelToVxlanTap,
         Self::WireguardTun,
         Self::WireguardTap,
+        Self::QuicTun,
+        Self::QuicTap,
         Self::WireguardGo,
         Self::BoringtunCli,
         Self::Gotatun,
@@ -75,6 +81,8 @@ impl Case {
             Self::KernelToVxlanTap => "kernel-to-vxlan-tap",
             Self::WireguardTun => "wireguard-tun",
             Self::WireguardTap => "wireguard-tap",
+            Self::QuicTun => "quic-tun",
+            Self::QuicTap => "quic-tap",
             Self::WireguardGo => "wireguard-go",
             Self::BoringtunCli => "boringtun-cli",
             Self::Gotatun => "gotatun",
@@ -97,7 +105,7 @@ impl Case {
         match self {
             Self::Raw | Self::KernelVxlan | Self::VxlanTap | Self::VxlanTun => None,
             Self::VxlanTapToKernel | Self::KernelToVxlanTap => None,
-            Self::WireguardTun | Self::WireguardTap => None,
+            Self::WireguardTun | Self::WireguardTap | Self::QuicTun | Self::QuicTap => None,
             Self::WireguardGo => Some("wireguard-go"),
             Self::BoringtunCli => Some("boringtun-cli"),
             Self::Gotatun => Some("gotatun"),
@@ -116,7 +124,7 @@ impl Case {
         match self {
             Self::Raw | Self::KernelVxlan | Self::VxlanTap | Self::VxlanTun => false,
             Self::VxlanTapToKernel | Self::KernelToVxlanTap => false,
-            Self::WireguardTun | Self::WireguardTap => true,
+            Self::WireguardTun | Self::WireguardTap | Self::QuicTun | Self::QuicTap => true,
             Self::WireguardGo | Self::BoringtunCli | Self::Gotatun => true,
             Self::Vpncloud | Self::Openvpn => true,
         }
@@ -133,6 +141,8 @@ impl Case {
             Self::KernelToVxlanTap => [Maker::Kernel, OURS_TAP],
             Self::WireguardTun => [Maker::Daemon(Transport::Wireguard, DeviceKind::Tun); 2],
             Self::WireguardTap => [Maker::Daemon(Transport::Wireguard, DeviceKind::Tap); 2],
+            Self::QuicTun => [Maker::Daemon(Transport::Quic, DeviceKind::Tun); 2],
+            Self::QuicTap => [Maker::Daemon(Transport::Quic, DeviceKind::Tap); 2],
             Self::WireguardGo | Self::BoringtunCli | Self::Gotatun => {
                 [Maker::Rival(Protocol::Wireguard); 2]
             }
@@ -163,8 +173,10 @@ pub(super) enum Maker {
 pub(super) enum Transport {
     /// In the clear.
     Vxlan,
-    /// Encrypted.
+    /// Encrypted, by WireGuard.
     Wireguard,
+    /// Encrypted, by QUIC.
+    Quic,
 }
 
 /// What the programs of other projects speak, and how they are told what to do.
@@ -226,6 +238,6 @@ mod tests {
     fn default_set_has_ours_and_the_references() {
         let set = Case::default_set();
         assert!(set.starts_with(&Case::ALL[..8]), "{set:?}");
-        assert!(set[8..].iter().all(|case| *case == Case::WireguardGo), "{set:?}");
+        assert!(set[10..].iter().all(|case| *case == Case::WireguardGo), "{set:?}");
     }
 }

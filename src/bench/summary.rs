@@ -69,6 +69,7 @@ fn modelled(case: Case) -> Option<(Option<device::Kind>, Cipher)> {
         }
         Case::KernelVxlan | Case::VxlanTapToKernel | Case::KernelToVxlanTap => None,
         Case::Vpncloud | Case::Openvpn => None,
+        Case::QuicTun | Case::QuicTap => None,
     }
 }
 

@@ -62,7 +62,7 @@ impl Piece {
 
 /// Packet slots and a header area in one allocation, touched only as far as it is used.
 pub struct Memory {
-    bytes: Box<[u8]>,
+    bytes: Vec<u8>,
     slots: usize,
     header_start: usize,
     header_end: usize,
@@ -78,11 +78,27 @@ impl Memory {
         assert!(slots <= 1024, "a piece addresses 32 bits");
         let header_start = slots * STRIDE;
         Self {
-            bytes: vec![0; header_start + HEADER_AREA].into_boxed_slice(),
+            bytes: vec![0; header_start + HEADER_AREA],
             slots,
             header_start,
             header_end: header_start,
         }
+    }
+
+    /// Takes bytes that lie elsewhere: without slots and without room for headers.
+    pub fn of_bytes(bytes: Vec<u8>) -> Self {
+        let len = bytes.len();
+        Self { bytes, slots: 0, header_start: len, header_end: len }
+    }
+
+    /// Gives the bytes back.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Gives all bytes as a piece.
+    pub fn whole(&self) -> Piece {
+        Piece { start: 0, len: self.bytes.len() as u32 }
     }
 
     /// Gives the number of slots.

@@ -42,6 +42,8 @@ pub enum DemoTransport {
     Vxlan,
     /// WireGuard, with keys made for the demonstration; frames cross as VXLAN inside it.
     Wireguard,
+    /// QUIC, with certificates made for the demonstration.
+    Quic,
 }
 
 /// A device type of the demonstration.
@@ -130,6 +132,7 @@ fn show(out: &mut impl Write, args: DemoArgs) -> Result<(), DemoError> {
         DemoTransport::Wireguard => {
             Crossing::wireguard([&left.host, &right.host], entered.directory)?
         }
+        DemoTransport::Quic => Crossing::quic([&left.host, &right.host], entered.directory)?,
     };
     let start = |end: usize| {
         let config = site::config(end, &sites, args.device, &crossing);
@@ -156,6 +159,7 @@ fn describe(out: &mut impl Write, args: DemoArgs, sites: &[Site; 2]) -> io::Resu
         (DemoTransport::Vxlan, _) => format!(" vxlan VNI {} ", site::VNI),
         (DemoTransport::Wireguard, DemoDevice::Tun) => " wireguard ".into(),
         (DemoTransport::Wireguard, DemoDevice::Tap) => " vxlan in wireguard ".into(),
+        (DemoTransport::Quic, _) => format!(" quic VNI {} ", site::VNI),
     };
     let device = args.device.name();
     let [left, right] = sites;
@@ -164,8 +168,14 @@ fn describe(out: &mut impl Write, args: DemoArgs, sites: &[Site; 2]) -> io::Resu
     writeln!(out, "  {:<16}{:^24}{:>16}", left.name, "wire", right.name)?;
     writeln!(out, "  {:<16}{:-^24}{:>16}", left.underlay, "", right.underlay)?;
     writeln!(out, "  {:<16}{tunnel:=^24}{:>16}\n", left.overlay, right.overlay)?;
-    if args.transport == DemoTransport::Wireguard {
-        writeln!(out, "Each host has a new WireGuard key, which goes with it.")?;
+    match args.transport {
+        DemoTransport::Vxlan => {}
+        DemoTransport::Wireguard => {
+            writeln!(out, "Each host has a new WireGuard key, which goes with it.")?;
+        }
+        DemoTransport::Quic => {
+            writeln!(out, "Each host has a new certificate, which goes with it.")?;
+        }
     }
     Ok(())
 }

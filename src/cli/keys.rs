@@ -26,9 +26,12 @@ pub(super) const STATUS: &str = keys!(
 pub(super) const PEERS: &str = keys!(
     "[{ name, transport, public_key, endpoint, last_handshake_secs, local, path_mtu, networks,"
     "  entries, sent_packets, sent_bytes, received_packets, received_bytes, last_received_secs,"
-    "  drops }]"
-    "local and last_received_secs are null until something arrived; public_key and"
-    "last_handshake_secs are of wireguard peers."
+    "  drops, quic }]"
+    "  quic: { dialled, certificate_sha256, certificate_expires, group, cipher, rtt_us, window_bytes,"
+    "    lost_packets }"
+    "local and last_received_secs are null until something arrived; public_key is of wireguard peers,"
+    "last_handshake_secs of these and of quic peers; quic is null without a connection."
+    "certificate_expires is in seconds since 1970."
 );
 
 pub(super) const FDB: &str = keys!(
@@ -46,8 +49,8 @@ pub(super) const DROPS: &str = keys!(
 
 pub(super) const BENCH: &str = concat!(
     "Cases: raw (no tunnel), kernel-vxlan, vxlan-tap, vxlan-tun, vxlan-tap-to-kernel,\n",
-    "kernel-to-vxlan-tap, wireguard-tun, wireguard-tap; and where these programs are installed\n",
-    "wireguard-go, boringtun-cli, gotatun, vpncloud, openvpn.\n",
+    "kernel-to-vxlan-tap, wireguard-tun, wireguard-tap, quic-tun, quic-tap; and where these programs\n",
+    "are installed wireguard-go, boringtun-cli, gotatun, vpncloud, openvpn.\n",
     "Measures: tcp-N (N streams), udp-64 (one flow, 64 bytes, as fast as it goes), udp-mixed (64 flows,\n",
     "64 to 1400 bytes), udp-64-lossless and udp-mixed-lossless (the highest rate with at most 0.1 %\n",
     "lost), rtt and rtt-loaded (half the time of request and response, idle and beside a TCP stream);\n",

@@ -15,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 mod bench;
 mod check;
 mod demo;
+mod gencert;
 mod genkey;
 mod import;
 mod keys;
@@ -27,6 +28,7 @@ mod usage;
 
 use self::bench::BenchArgs;
 use self::demo::DemoArgs;
+use self::gencert::GencertArgs;
 use self::import::ImportArgs;
 use self::show::{ShowArgs, Subject};
 use crate::daemon;
@@ -39,7 +41,7 @@ const SOCKET_VARIABLE: &str = "TUNCTL_SOCKET";
 const FAILED: u8 = 1;
 const WRONG: u8 = 2;
 
-/// Tunnels for frames (TAP) and packets (TUN), by VXLAN and WireGuard.
+/// Tunnels for frames (TAP) and packets (TUN), by VXLAN, WireGuard and QUIC.
 #[derive(Debug, Parser)]
 #[command(name = "tunctl", version, max_term_width = 100, arg_required_else_help = true)]
 struct Arguments {
@@ -68,6 +70,9 @@ enum Verb {
     Genpsk,
     /// Print the public key of the private key on standard input
     Pubkey,
+    /// Make certificates for QUIC
+    #[command(after_help = gencert::HELP)]
+    Gencert(GencertArgs),
     /// Print the configuration that a wg-quick file means
     #[command(after_help = import::HELP)]
     Import(ImportArgs),
@@ -166,6 +171,7 @@ impl Arguments {
             Verb::Genkey => genkey::private(),
             Verb::Genpsk => genkey::preshared(),
             Verb::Pubkey => pubkey::run(),
+            Verb::Gencert(args) => gencert::run(&args),
             Verb::Import(options) => import::run(&options),
             Verb::Wg(arguments) => wg::run(&arguments, wg::start).map_err(Failure::failed),
             Verb::Status(options) => show(Subject::Status, options),

@@ -85,6 +85,7 @@ fn sockets(out: &mut impl Write, sockets: &[Socket]) -> io::Result<()> {
                 SocketCarrier::Vxlan => "vxlan".into(),
                 SocketCarrier::VxlanGpe => "vxlan-gpe".into(),
                 SocketCarrier::WireGuard => "wireguard".into(),
+                SocketCarrier::Quic => "quic".into(),
                 SocketCarrier::Sending => "sending".into(),
             },
             set(&[("gso", socket.gso), ("gro", socket.gro)]),

@@ -6,14 +6,16 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+mod listening;
+mod quic;
 mod wireguard;
 
 use crate::peer::NetworkId;
 
 use super::network::{MTU_MIN_IPV6, Read};
-use super::peer::OTHER_TRANSPORTS;
+use super::peer::TRANSPORTS;
 use super::section::{Draft, Section};
-use super::{DeviceKind, Endpoint, Network, Peer, Transport, Underlay, Vxlan, WireGuard};
+use super::{DeviceKind, Endpoint, Network, Peer, Quic, Transport, Underlay, Vxlan, WireGuard};
 
 pub(super) type Networks<'a> = [Draft<'a, Read<'a>>];
 pub(super) type Peers<'a> = [Draft<'a, Peer>];
@@ -23,6 +25,7 @@ pub(super) struct Tables<'t, 'a> {
     pub(super) underlay: Option<&'t mut Draft<'a, Underlay>>,
     pub(super) vxlan: Option<&'t mut Draft<'a, Vxlan>>,
     pub(super) wireguard: Option<&'t mut Draft<'a, WireGuard>>,
+    pub(super) quic: Option<&'t mut Draft<'a, Quic>>,
 }
 
 /// Gives the networks by name; of two with one name, the first.
@@ -43,7 +46,7 @@ pub(super) fn all<'a>(
     networks: &mut Networks<'a>,
     peers: &mut Peers<'a>,
 ) {
-    let Tables { underlay, mut vxlan, wireguard } = tables;
+    let Tables { underlay, mut vxlan, wireguard, quic } = tables;
     if networks.is_empty() && root.is_sound("network") {
         root.fault("network", "missing: expected at least one [[network]]");
     }
@@ -58,13 +61,16 @@ pub(super) fn all<'a>(
         check_listen(vxlan, networks, has_device);
     }
     let vxlan = vxlan.map(|draft| draft.settings);
-    for draft in peers.iter_mut().filter(|draft| !draft.section.is_skipped()) {
+    for draft in peers.iter_mut() {
         if let (Some(vxlan), Some(endpoint)) = (&vxlan, draft.settings.vxlan()) {
             check_endpoint(draft, endpoint, vxlan, networks, has_device);
         }
         check_allowed(draft, networks);
     }
+    let mut taken = listening::vxlan_ports(vxlan.as_ref());
+    taken.extend(wireguard.as_ref().map(|draft| ("wireguard.listen", draft.settings.listen)));
     wireguard::all(wireguard, vxlan.as_ref(), networks, peers, has_device);
+    quic::all(quic, &taken, networks, peers, has_device);
     check_mtu(networks, peers);
     resolve_static_entries(networks, peers);
 }
@@ -75,16 +81,16 @@ fn check_transports(root: &mut Section<'_>, peers: &mut Peers<'_>) {
         let table = match draft.settings.transport {
             Transport::Vxlan(_) => "vxlan",
             Transport::WireGuard(_) => "wireguard",
+            Transport::Quic(_) => "quic",
         };
         if !root.has(table) {
             let expected = format!("expected a [{table}] table in the file, which turns it on");
             draft.section.fault("transport", expected);
         }
     }
-    let known = ["vxlan", "wireguard"].iter().chain(&OTHER_TRANSPORTS);
-    if peers.is_empty() && !known.into_iter().any(|table| root.has(table)) {
-        let expected =
-            "missing: expected a [vxlan] or [wireguard] table: without one nothing can be sent";
+    if peers.is_empty() && !TRANSPORTS.into_iter().any(|table| root.has(table)) {
+        let expected = "missing: expected a [vxlan], [wireguard] or [quic] table: without one \
+                        nothing can be sent";
         root.fault("vxlan", expected);
     }
 }

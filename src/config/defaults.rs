@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-use super::Switch;
+use super::{Congestion, Switch};
 
 /// `busy_poll_us`: how long the worker looks for the next packet before it sleeps.
 pub const BUSY_POLL_US: u32 = 50;
@@ -31,6 +31,14 @@ pub const WIREGUARD_LISTEN: SocketAddr =
     SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 51_820, 0, 0));
 /// `wireguard.rekey_after_secs`: REKEY_AFTER_TIME of the WireGuard paper, section 6.1.
 pub const REKEY_AFTER_SECS: u16 = 120;
+
+/// `quic.listen`: any address, IPv4 and IPv6, and the port of QUIC that is not HTTP/3's.
+pub const QUIC_LISTEN: SocketAddr =
+    SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 4433, 0, 0));
+/// `quic.congestion`.
+pub const CONGESTION: Congestion = Congestion::Cubic;
+/// `quic.max_handshakes`: as many peers as a large site has may dial at once.
+pub const MAX_HANDSHAKES: u32 = 1024;
 
 /// `network.relay`: whether frames of one peer may go to another.
 pub const RELAY: bool = false;

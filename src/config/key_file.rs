@@ -1,4 +1,4 @@
-//! Files with one key each: read only if nobody but their owner can.
+//! Files with one key each, read only if nobody but their owner can; and how such files are read.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -63,6 +63,14 @@ pub enum KeyFileError {
         /// The file.
         path: PathBuf,
     },
+    /// The file is larger than any of its kind.
+    #[error("{path}: expected at most {max} bytes")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// What is allowed.
+        max: usize,
+    },
     /// What is in the file is no key.
     #[error("{path}: {source}")]
     NotAKey {
@@ -73,13 +81,53 @@ pub enum KeyFileError {
     },
 }
 
+impl KeyFileError {
+    /// Says what is wrong where the path has been said.
+    pub(super) fn without_path(&self) -> String {
+        let (Self::Unreadable { path, .. }
+        | Self::NotAFile { path }
+        | Self::Mode { path, .. }
+        | Self::TooLong { path }
+        | Self::TooLarge { path, .. }
+        | Self::NotAKey { path, .. }) = self;
+        let message = self.to_string();
+        let bare = message.strip_prefix(&format!("{}: ", path.display()));
+        bare.unwrap_or(&message).to_owned()
+    }
+}
+
+/// Who may use a file that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Its owner only.
+    Owner,
+    /// Whoever may.
+    Anybody,
+}
+
 /// Reads the key in a file: [`PrivateKey`] or [`PresharedKey`] in base64, white space around it.
 ///
 /// # Errors
 ///
 /// See [`KeyFileError`].
 pub fn read<K: FromStr<Err = KeyError>>(path: &Path) -> Result<K, KeyFileError> {
+    let bytes = read_bytes(path, Access::Owner, FILE_LEN_MAX).map_err(|error| match error {
+        KeyFileError::TooLarge { path, .. } => KeyFileError::TooLong { path },
+        error => error,
+    })?;
+    let key = std::str::from_utf8(&bytes).map_err(|_| KeyError::NotBase64);
+    let key = key.and_then(|text| text.trim().parse());
+    key.map_err(|source| KeyFileError::NotAKey { path: path.to_owned(), source })
+}
+
+/// Reads a regular file of at most so many bytes.
+pub(super) fn read_bytes(
+    path: &Path,
+    access: Access,
+    len_max: usize,
+) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let unreadable = |source| KeyFileError::Unreadable { path: path.to_owned(), source };
+    let too_large = || KeyFileError::TooLarge { path: path.to_owned(), max: len_max };
     // Opening a pipe must not wait for its other end.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let mut file =
@@ -89,17 +137,19 @@ pub fn read<K: FromStr<Err = KeyError>>(path: &Path) -> Result<K, KeyFileError> 
         return Err(KeyFileError::NotAFile { path: path.to_owned() });
     }
     let mode = metadata.permissions().mode() & 0o7777;
-    if mode & MODE_REFUSED != 0 {
+    if access == Access::Owner && mode & MODE_REFUSED != 0 {
         return Err(KeyFileError::Mode { path: path.to_owned(), mode });
     }
-    let mut buffer = Zeroizing::new([0; FILE_LEN_MAX + 1]);
-    let len = fill(&mut file, buffer.as_mut()).map_err(unreadable)?;
-    let Some(bytes) = buffer.get(..len).filter(|bytes| bytes.len() <= FILE_LEN_MAX) else {
-        return Err(KeyFileError::TooLong { path: path.to_owned() });
-    };
-    let key = std::str::from_utf8(bytes).map_err(|_| KeyError::NotBase64);
-    let key = key.and_then(|text| text.trim().parse());
-    key.map_err(|source| KeyFileError::NotAKey { path: path.to_owned(), source })
+    // One more byte than the file has, or may have: the buffer never moves, so that no copy of a
+    // key stays behind, and a longer file is seen to be longer.
+    let len = usize::try_from(metadata.len()).ok().filter(|len| *len <= len_max);
+    let mut buffer = Zeroizing::new(vec![0; len.ok_or_else(too_large)? + 1]);
+    let read = fill(&mut file, buffer.as_mut()).map_err(unreadable)?;
+    if read == buffer.len() {
+        return Err(too_large());
+    }
+    buffer.truncate(read);
+    Ok(buffer)
 }
 
 /// Reads up to the end of the file or of the buffer.

@@ -14,9 +14,12 @@ pub mod defaults;
 mod fault;
 mod host_port;
 pub mod key_file;
+mod listen;
 mod name;
 mod network;
 mod peer;
+mod quic;
+pub mod quic_file;
 mod section;
 mod suggest;
 mod underlay;
@@ -30,6 +33,8 @@ pub use host_port::{HostPort, NotAHostPort};
 pub use key_file::{KeyFileError, Keys};
 pub use network::{DeviceKind, Flood, Learning, Network, Routes, StaticEntry};
 pub use peer::{Endpoint, Peer, Transport};
+pub use quic::{Congestion, Quic, QuicPeer};
+pub use quic_file::QuicFileError;
 pub use underlay::{Offload, Switch, Underlay, Vxlan};
 pub use wireguard::{WireGuard, WireGuardPeer};
 
@@ -71,6 +76,8 @@ pub struct Config {
     pub vxlan: Option<Vxlan>,
     /// WireGuard; absent = off.
     pub wireguard: Option<WireGuard>,
+    /// QUIC; absent = off.
+    pub quic: Option<Quic>,
     /// The networks; a [`NetworkId`] is a position in this list. Never empty.
     pub networks: Vec<Network>,
     /// The peers, in the order of the file.
@@ -88,7 +95,7 @@ impl Config {
     }
 }
 
-/// Reads a file, not the key files that it names.
+/// Reads a file, not those with keys and certificates that it names.
 ///
 /// # Errors
 ///
@@ -97,11 +104,12 @@ pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     load_judged(path, KeyFiles::Unread).map(|(config, _)| config)
 }
 
-/// Reads a file and the key files that it names; the keys are there if it has `[wireguard]`.
+/// Reads a file and the files with keys and certificates that it names; the keys are there if it
+/// has `[wireguard]`. What QUIC has is judged and forgotten: [`quic_file::load`] reads it to be used.
 ///
 /// # Errors
 ///
-/// Gives all faults of the file and of the key files, or the reason why the file cannot be read.
+/// Gives all faults of the file and of those that it names, or the reason why the file cannot be read.
 pub fn load_with_keys(path: &Path) -> Result<(Config, Option<Keys>), ConfigErrors> {
     load_judged(path, KeyFiles::Read)
 }
@@ -167,22 +175,24 @@ fn read(mut root: Section<'_>, directory: &Path, keys: KeyFiles) -> (Config, Opt
     let offload = Offload::read(&mut root);
     let mut vxlan = Vxlan::read(&mut root);
     let mut wireguard = WireGuard::read(&mut root);
+    let mut quic = Quic::read(&mut root);
     let mut networks = read_tables(&mut root, "network", NETWORKS_MAX, Network::read);
     let ids = check::network_ids(&networks);
     let mut peers = read_tables(&mut root, "peer", PEERS_MAX, |s| Peer::read(s, &ids));
-    for other in peer::OTHER_TRANSPORTS {
-        let expected =
-            "expected no such table: the transports of this build are [vxlan] and [wireguard]";
-        root.refuse(other, expected);
-    }
     let tables = check::Tables {
         underlay: underlay.as_mut(),
         vxlan: vxlan.as_mut(),
         wireguard: wireguard.as_mut(),
+        quic: quic.as_mut(),
     };
     check::all(&mut root, tables, &mut networks, &mut peers);
     wireguard::resolve_paths(wireguard.as_mut(), &mut peers, directory);
-    let wanted = wireguard.as_mut().filter(|_| keys == KeyFiles::Read);
+    quic::resolve_paths(quic.as_mut(), directory);
+    let is_wanted = keys == KeyFiles::Read;
+    if let Some(quic) = quic.as_mut().filter(|_| is_wanted) {
+        quic_file::judge_all(quic, &mut peers);
+    }
+    let wanted = wireguard.as_mut().filter(|_| is_wanted);
     let keys = wanted.and_then(|wireguard| key_file::read_all(wireguard, &mut peers));
     networks.iter_mut().for_each(|draft| draft.section.finish());
     peers.iter_mut().for_each(|draft| draft.section.finish());
@@ -195,6 +205,7 @@ fn read(mut root: Section<'_>, directory: &Path, keys: KeyFiles) -> (Config, Opt
         offload,
         vxlan: vxlan.map(|draft| draft.settings),
         wireguard: wireguard.map(|draft| draft.settings),
+        quic: quic.map(|draft| draft.settings),
         networks: networks.into_iter().map(|draft| draft.settings.network).collect(),
         peers: peers.into_iter().map(|draft| draft.settings).collect(),
     };

@@ -9,10 +9,13 @@ use ipnet::IpNet;
 
 use crate::peer::NetworkId;
 
-use super::{DeviceKind, Mac, Vxlan, WireGuardPeer, name, section::Section, suggest, wireguard};
+use super::{
+    DeviceKind, HostPort, Mac, QuicPeer, Vxlan, WireGuardPeer, name, quic, section::Section,
+    suggest, wireguard,
+};
 
-/// Transports that this build lacks. Their tables and peers are refused, not judged key by key.
-pub(super) const OTHER_TRANSPORTS: [&str; 1] = ["quic"];
+/// The transports, which are also the names of their tables.
+pub(super) const TRANSPORTS: [&str; 3] = ["vxlan", "wireguard", "quic"];
 
 /// With more networks than this a message does not list them.
 const NAMES_SHOWN_MAX: usize = 16;
@@ -24,6 +27,8 @@ pub enum Transport {
     Vxlan(Endpoint),
     /// WireGuard: IP packets (tun), or VXLAN inside (tap).
     WireGuard(WireGuardPeer),
+    /// QUIC: VXLAN (tap) and VXLAN-GPE (tun) in datagrams.
+    Quic(QuicPeer),
 }
 
 /// Where a vxlan peer's datagrams go to and come from.
@@ -105,60 +110,97 @@ impl Peer {
     pub fn vxlan(&self) -> Option<Endpoint> {
         match &self.transport {
             Transport::Vxlan(endpoint) => Some(*endpoint),
-            Transport::WireGuard(_) => None,
+            Transport::WireGuard(_) | Transport::Quic(_) => None,
         }
     }
 
     /// Gives what WireGuard knows of a wireguard peer.
     pub fn wireguard(&self) -> Option<&WireGuardPeer> {
         match &self.transport {
-            Transport::Vxlan(_) => None,
             Transport::WireGuard(peer) => Some(peer),
+            Transport::Vxlan(_) | Transport::Quic(_) => None,
+        }
+    }
+
+    /// Gives what QUIC knows of a quic peer.
+    pub fn quic(&self) -> Option<&QuicPeer> {
+        match &self.transport {
+            Transport::Quic(peer) => Some(peer),
+            Transport::Vxlan(_) | Transport::WireGuard(_) => None,
+        }
+    }
+
+    /// Gives the endpoint, maybe a name, of a peer over a transport with one port.
+    pub fn host_port(&self) -> Option<&HostPort> {
+        match &self.transport {
+            Transport::Vxlan(_) => None,
+            Transport::WireGuard(peer) => peer.endpoint.as_ref(),
+            Transport::Quic(peer) => peer.endpoint.as_ref(),
         }
     }
 }
 
 fn read_transport(section: &mut Section<'_>) -> Transport {
-    const EXPECTED: &str = "expected \"vxlan\" or \"wireguard\", the transports of this build";
+    const EXPECTED: &str = "expected \"vxlan\", \"wireguard\" or \"quic\"";
     section.missing("transport", EXPECTED);
     let transport: String = section.value("transport", EXPECTED).unwrap_or_default();
     match transport.as_str() {
         "vxlan" => {
-            for key in wireguard::PEER_KEYS {
-                section.refuse(key, "expected no such key: the peer's transport is \"vxlan\"");
-            }
+            refuse(section, "vxlan", &[&wireguard::PEER_KEYS, &quic::PEER_KEYS]);
             Transport::Vxlan(read_endpoint(section))
         }
-        "wireguard" => Transport::WireGuard(WireGuardPeer::read(section)),
+        "wireguard" => {
+            refuse(section, "wireguard", &[&quic::PEER_KEYS]);
+            Transport::WireGuard(WireGuardPeer::read(section))
+        }
+        "quic" => {
+            refuse(section, "quic", &[&wireguard::PEER_KEYS]);
+            Transport::Quic(QuicPeer::read(section))
+        }
         _ => {
             if section.is_sound("transport") {
                 section.fault("transport", EXPECTED);
             }
-            if OTHER_TRANSPORTS.contains(&transport.as_str()) {
-                section.skip();
-            }
             // Nobody knows which keys belong here.
-            wireguard::PEER_KEYS.into_iter().for_each(|key| section.allow(key));
+            let keys = wireguard::PEER_KEYS.into_iter().chain(quic::PEER_KEYS);
+            keys.for_each(|key| section.allow(key));
             Transport::Vxlan(read_endpoint(section))
         }
     }
 }
 
-/// Reads the endpoint; of a peer with a transport that this build lacks it is not judged.
+/// Refuses the keys of other transports.
+fn refuse(section: &mut Section<'_>, transport: &str, keys: &[&[&'static str]]) {
+    let expected = format!("expected no such key: the peer's transport is {transport:?}");
+    keys.iter().copied().flatten().for_each(|key| section.refuse(key, &expected));
+}
+
 fn read_endpoint(section: &mut Section<'_>) -> Endpoint {
     const EXPECTED: &str = "expected an address or address:port, such as \"192.0.2.2\" \
                             or \"[2001:db8::2]:4789\"";
     let nowhere = Endpoint { address: IpAddr::from([0; 4]), port: None };
-    if section.is_skipped() {
-        return nowhere;
-    }
     section.missing("endpoint", EXPECTED);
     let Some(endpoint) = section.parsed::<Endpoint>("endpoint", EXPECTED) else { return nowhere };
     if !is_host(endpoint.address) {
-        section.fault("endpoint", "expected the address of one host");
+        section.fault("endpoint", ONE_HOST);
     }
     endpoint
 }
+
+/// Reads `endpoint` of a transport that takes names and needs a port.
+pub(super) fn read_host_port(section: &mut Section<'_>, port: u16) -> Option<HostPort> {
+    let expected = format!(
+        "expected address:port or name:port, such as \"192.0.2.2:{port}\", \
+         \"[2001:db8::2]:{port}\" or \"site-b.example:{port}\""
+    );
+    let endpoint: HostPort = section.parsed("endpoint", &expected)?;
+    if matches!(endpoint, HostPort::Address(address) if !is_host(address.ip())) {
+        section.fault("endpoint", ONE_HOST);
+    }
+    Some(endpoint)
+}
+
+const ONE_HOST: &str = "expected the address of one host";
 
 /// Whether the address can be that of one host.
 pub(super) fn is_host(address: IpAddr) -> bool {

@@ -29,8 +29,6 @@ pub(super) struct Section<'a> {
     at: usize,
     /// Keys that were asked for, and whether a fault was reported about them.
     known: BTreeMap<&'static str, bool>,
-    /// Whether what the table says is left unjudged.
-    is_skipped: bool,
 }
 
 /// What may stand where a number or a word may stand.
@@ -47,7 +45,7 @@ impl<'a> Section<'a> {
     }
 
     fn new(faults: &'a Faults<'a>, path: String, table: &'a DeTable<'a>, at: usize) -> Self {
-        Self { faults, path, table, at, known: BTreeMap::new(), is_skipped: false }
+        Self { faults, path, table, at, known: BTreeMap::new() }
     }
 
     /// The table's path, such as `network[0]`.
@@ -62,17 +60,7 @@ impl<'a> Section<'a> {
 
     /// Whether the key can be judged: nothing has been reported about it.
     pub(super) fn is_sound(&self, key: &str) -> bool {
-        !self.is_skipped && !self.known.get(key).is_some_and(|&faulty| faulty)
-    }
-
-    /// Leaves the rest of the table unjudged: it is meant for something that this build lacks.
-    pub(super) fn skip(&mut self) {
-        self.is_skipped = true;
-    }
-
-    /// Whether [`Section::skip`] was called.
-    pub(super) fn is_skipped(&self) -> bool {
-        self.is_skipped
+        !self.known.get(key).is_some_and(|&faulty| faulty)
     }
 
     /// Reads a value of one type.
@@ -246,7 +234,7 @@ impl<'a> Section<'a> {
     pub(super) fn finish(&mut self) {
         let known: Vec<&str> = self.known.keys().copied().collect();
         for (name, value) in self.table.iter() {
-            if self.is_skipped || self.known.contains_key(name.get_ref().as_ref()) {
+            if self.known.contains_key(name.get_ref().as_ref()) {
                 continue;
             }
             let message = match suggest::nearest(name.get_ref(), &known) {

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use crate::transport::wireguard::{PrivateKey, PublicKey};
 
-use super::host_port::{self, HostPort};
+use super::host_port::HostPort;
 use super::section::{Draft, Section, WordOrNumber};
-use super::underlay::is_own_address;
-use super::{Peer, Transport, defaults, peer};
+use super::{Peer, Transport, defaults, listen, peer};
 
 /// What stands for a public key that could not be read, beside the fault that says so.
 const NO_KEY: PublicKey = PublicKey::from_bytes([0; 32]);
@@ -38,7 +37,7 @@ impl WireGuard {
         let mut table = root.table("wireguard")?;
         let rekey_after = table.number("rekey_after_secs", 2..=defaults::REKEY_AFTER_SECS);
         let wireguard = Self {
-            listen: read_listen(&mut table),
+            listen: listen::read(&mut table, "[::]:51820", defaults::WIREGUARD_LISTEN),
             private_key_file: read_private_key_file(&mut table),
             tunnel_ip: read_tunnel_ip(&mut table),
             rekey_after: Duration::from_secs(
@@ -48,21 +47,6 @@ impl WireGuard {
         table.finish();
         Some(Draft { section: table, settings: wireguard })
     }
-}
-
-fn read_listen(table: &mut Section<'_>) -> SocketAddr {
-    const EXPECTED: &str = "expected an address with its port, such as \"[::]:51820\"";
-    let default = defaults::WIREGUARD_LISTEN;
-    let Some(listen) = table.parsed::<SocketAddr>("listen", EXPECTED) else { return default };
-    let Some(listen) = host_port::canonical(listen) else {
-        table.fault("listen", EXPECTED);
-        return default;
-    };
-    if !is_own_address(listen.ip()) {
-        let expected = "expected an address of this host, or \"[::]\" or \"0.0.0.0\", with a port";
-        table.fault("listen", expected);
-    }
-    listen
 }
 
 fn read_private_key_file(table: &mut Section<'_>) -> PathBuf {
@@ -132,23 +116,13 @@ impl WireGuardPeer {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         const PRESHARED: &str = "expected the path of a file with the output of `tunctl genpsk`";
         Self {
-            endpoint: read_endpoint(section),
+            endpoint: peer::read_host_port(section, 51_820),
             public_key: read_public_key(section),
             preshared_key_file: read_path(section, "preshared_key_file", PRESHARED),
             persistent_keepalive: read_keepalive(section),
             tunnel_ip: read_tunnel_ip(section),
         }
     }
-}
-
-fn read_endpoint(section: &mut Section<'_>) -> Option<HostPort> {
-    const EXPECTED: &str = "expected address:port or name:port, such as \"192.0.2.2:51820\", \
-                            \"[2001:db8::2]:51820\" or \"site-b.example:51820\"";
-    let endpoint: HostPort = section.parsed("endpoint", EXPECTED)?;
-    if matches!(endpoint, HostPort::Address(address) if !peer::is_host(address.ip())) {
-        section.fault("endpoint", "expected the address of one host");
-    }
-    Some(endpoint)
 }
 
 fn read_public_key(section: &mut Section<'_>) -> PublicKey {

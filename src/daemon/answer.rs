@@ -1,6 +1,6 @@
 //! The answers to the API: what the workers know, as plain report values.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::build::Port;
 use super::shared::Core;
@@ -12,6 +12,7 @@ use crate::node::{self, Forwarding};
 use crate::peer::NetworkId;
 use crate::socket::{Lane, Underlay};
 use crate::transport::Carrier;
+use crate::transport::quic::{ConnectionStatus, Quic};
 use crate::transport::wireguard::WireGuard;
 
 /// What is known.
@@ -20,6 +21,7 @@ pub(super) struct Known<'a> {
     pub(super) core: &'a Core,
     pub(super) underlay: &'a Underlay,
     pub(super) wireguard: Option<&'a WireGuard>,
+    pub(super) quic: Option<&'a Quic>,
     /// The system calls of all workers.
     pub(super) calls: report::Worker,
 }
@@ -97,6 +99,7 @@ fn socket(status: crate::socket::SocketStatus) -> report::Socket {
             Lane::Listen(Carrier::Vxlan) => report::SocketCarrier::Vxlan,
             Lane::Listen(Carrier::VxlanGpe) => report::SocketCarrier::VxlanGpe,
             Lane::Listen(Carrier::WireGuard) => report::SocketCarrier::WireGuard,
+            Lane::Listen(Carrier::Quic) => report::SocketCarrier::Quic,
             Lane::Send => report::SocketCarrier::Sending,
         },
         gso: status.gso,
@@ -112,13 +115,22 @@ fn peers(known: Known<'_>, now: Instant) -> Vec<report::Peer> {
     let secs_since = |at| now.saturating_duration_since(at).as_secs();
     let report = |(id, peer): (_, &node::Peer)| {
         let sealed = known.wireguard.and_then(|engine| engine.status(id));
+        let quic = known.quic.and_then(|engine| engine.status(id));
+        let transport = match (&sealed, &quic) {
+            (Some(_), _) => "wireguard",
+            (None, Some(_)) => "quic",
+            (None, None) => "vxlan",
+        };
+        let connection = quic.and_then(|status| status.connection);
+        let began = sealed.as_ref().and_then(|status| status.established);
+        let began = began.or(connection.as_ref().map(|connection| connection.established));
         let networks = || peer.networks.iter().filter_map(|network| node.network(*network));
         let entries = |of: &node::Network| of.forwarding.entries_of(Place::Peer(id)) as u64;
         report::Peer {
             name: peer.name.clone(),
-            transport: sealed.as_ref().map_or("vxlan", |_| "wireguard").into(),
+            transport: transport.into(),
             public_key: sealed.as_ref().map(|status| status.key.to_string()),
-            last_handshake_secs: sealed.and_then(|status| status.established).map(secs_since),
+            last_handshake_secs: began.map(secs_since),
             endpoint: peer.endpoint(layer_of(known, peer)),
             local: peer.local,
             path_mtu: peer.path_mtu.map(u32::from),
@@ -130,9 +142,25 @@ fn peers(known: Known<'_>, now: Instant) -> Vec<report::Peer> {
             received_bytes: peer.received.bytes,
             last_received_secs: peer.last_received.map(secs_since),
             drops: peer.drops.total(),
+            quic: connection.as_ref().map(connection_report),
         }
     };
     node.peers().map(report).collect()
+}
+
+fn connection_report(connection: &ConnectionStatus) -> report::QuicConnection {
+    let since_1970 = |at: SystemTime| at.duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs());
+    let agreed = connection.agreed;
+    report::QuicConnection {
+        dialled: connection.is_dialled,
+        certificate_sha256: connection.certificate.map(|it| it.to_string()),
+        certificate_expires: connection.expires.map(since_1970),
+        group: agreed.and_then(|agreed| agreed.group_name()).map(str::to_owned),
+        cipher: agreed.and_then(|agreed| agreed.cipher_name()).map(str::to_owned),
+        rtt_us: connection.rtt.as_micros() as u64,
+        window_bytes: connection.window_bytes,
+        lost_packets: connection.lost_packets,
+    }
 }
 
 /// The layer of a peer's first network: its endpoint is shown with that port.

@@ -17,10 +17,11 @@ use tracing::warn;
 
 use super::Teardown;
 use super::big_tcp::Policy;
+use super::certificates;
 use super::cleaner::Cleaner;
 use super::crossing::{self, Way, Ways};
 use crate::config::key_file::KeyFileError;
-use crate::config::{self, Config, DeviceKind};
+use crate::config::{self, Config, DeviceKind, QuicFileError};
 use crate::device::setup::{self, Setup, SetupError};
 use crate::device::{self, Device, DeviceError, DeviceOffloads, DeviceSpec, Kind};
 use crate::forward::{FloodRate, Learning, Limits, Place, Rules};
@@ -32,6 +33,7 @@ use crate::socket::{SocketError, SocketSpec, Underlay};
 use crate::sys::Switch;
 use crate::sys::link;
 use crate::sys::poll::Wake;
+use crate::transport::quic::{Quic, TlsError};
 use crate::transport::wireguard::WireGuard;
 
 /// The most workers that nobody asked for. On two processors two move up to a sixth more than one,
@@ -75,6 +77,12 @@ pub enum StartError {
     /// A key file.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// A certificate or another file of `[quic]`.
+    #[error(transparent)]
+    Certificate(#[from] QuicFileError),
+    /// The TLS library.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The kernel does not have what is switched on.
     #[error(
         "offload.device_big_tcp = \"on\": the kernel is {release:?}; expected Linux 6.3 or newer"
@@ -101,6 +109,8 @@ pub struct Build {
     pub(super) ends: Vec<Ends>,
     /// Sessions with WireGuard peers, where there are any.
     pub(super) wireguard: Option<Arc<WireGuard>>,
+    /// Connections with QUIC peers, where there are any.
+    pub(super) quic: Option<Arc<Quic>>,
     pub(super) busy_poll: Duration,
     teardown: Teardown,
 }
@@ -151,7 +161,7 @@ impl Build {
         busy_poll: Duration,
     ) -> Self {
         let teardown = Teardown::default();
-        Self { node, ports, ends, wireguard: Some(engine), busy_poll, teardown }
+        Self { node, ports, ends, wireguard: Some(engine), quic: None, busy_poll, teardown }
     }
 
     /// Gives what makes the first worker look at its questions.
@@ -176,6 +186,7 @@ pub fn build(config: &Config, mut cleaner: Cleaner) -> Result<Build, StartError>
     let underlay = Underlay::open(&socket_spec(config, workers))?;
     let ways = Ways::look_up(config, &underlay);
     let wireguard = crossing::engine(config, &ways)?;
+    let quic = certificates::engine(config, &ways)?;
     let netlink = Netlink::connect()?;
     let mut ports = Vec::new();
     let mut devices = Vec::new();
@@ -202,7 +213,7 @@ pub fn build(config: &Config, mut cleaner: Cleaner) -> Result<Build, StartError>
         Ok::<_, StartError>(())
     });
     let ends = open_ends(workers, devices, underlay)?;
-    Ok(Build { node, ports, ends, wireguard, busy_poll: config.busy_poll, teardown })
+    Ok(Build { node, ports, ends, wireguard, quic, busy_poll: config.busy_poll, teardown })
 }
 
 /// What is configured, or what is best: a device that is there already has one queue as a rule.
@@ -246,6 +257,7 @@ fn socket_spec(config: &Config, workers: u8) -> SocketSpec {
     SocketSpec {
         listen: crossing::listen(config),
         wireguard: config.wireguard.as_ref().map(|wireguard| wireguard.listen),
+        quic: config.quic.as_ref().map(|quic| quic.listen),
         port: vxlan.filter(|_| has(DeviceKind::Tap)).map(|vxlan| vxlan.port),
         gpe_port: vxlan.filter(|_| has(DeviceKind::Tun)).map(|vxlan| vxlan.gpe_port),
         fwmark: underlay.fwmark,

@@ -28,9 +28,11 @@ impl Way {
     fn look_up(config: &Config, peer: &config::Peer, underlay: &Underlay) -> Self {
         let crossing = match &peer.transport {
             Transport::Vxlan(endpoint) => vxlan(config, *endpoint),
-            Transport::WireGuard(peer) => {
-                Crossing::WireGuard { endpoint: endpoint(peer), tunnel: tunnel(config, peer) }
-            }
+            Transport::WireGuard(peer) => Crossing::WireGuard {
+                endpoint: address(peer.endpoint.as_ref()),
+                tunnel: tunnel(config, peer),
+            },
+            Transport::Quic(peer) => Crossing::Quic { endpoint: address(peer.endpoint.as_ref()) },
         };
         let mut way = Self { crossing, path_mtu: None };
         let path_mtu = way.endpoint().and_then(|to| underlay.path_mtu(to, None));
@@ -38,10 +40,10 @@ impl Way {
         way
     }
 
-    fn endpoint(&self) -> Option<SocketAddr> {
+    pub(super) fn endpoint(&self) -> Option<SocketAddr> {
         match self.crossing {
             Crossing::Vxlan { vxlan, .. } => Some(vxlan),
-            Crossing::WireGuard { endpoint, .. } => endpoint,
+            Crossing::WireGuard { endpoint, .. } | Crossing::Quic { endpoint } => endpoint,
         }
     }
 
@@ -52,6 +54,7 @@ impl Way {
                 Wrap::VxlanInWireGuard(ips)
             }
             Crossing::WireGuard { .. } => Wrap::WireGuard,
+            Crossing::Quic { .. } => Wrap::Quic,
         }
     }
 }
@@ -70,8 +73,8 @@ fn tunnel(config: &Config, peer: &WireGuardPeer) -> Option<TunnelIps> {
 }
 
 /// Gives a peer's address; one that has a name is asked for later, as that may take long.
-fn endpoint(peer: &WireGuardPeer) -> Option<SocketAddr> {
-    match peer.endpoint.as_ref()? {
+fn address(endpoint: Option<&HostPort>) -> Option<SocketAddr> {
+    match endpoint? {
         HostPort::Address(address) => Some(*address),
         HostPort::Name(..) => None,
     }
@@ -129,7 +132,8 @@ impl Ways {
 pub(super) fn listen(config: &Config) -> IpAddr {
     let clear = config.vxlan.as_ref().map(|vxlan| vxlan.listen);
     let sealed = config.wireguard.as_ref().map(|wireguard| wireguard.listen.ip());
-    clear.or(sealed).unwrap_or(config::defaults::LISTEN)
+    let quic = config.quic.as_ref().map(|quic| quic.listen.ip());
+    clear.or(sealed).or(quic).unwrap_or(config::defaults::LISTEN)
 }
 
 /// Where we listen; the node must never carry what is addressed to it.
@@ -143,7 +147,8 @@ pub(super) fn own_endpoints(config: &Config) -> Vec<SocketAddr> {
         let v4 = is_all.then(|| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), at.port()));
         [Some(at), v4].into_iter().flatten()
     };
-    clear.chain(sealed).flat_map(both).collect()
+    let quic = config.quic.iter().map(|quic| quic.listen);
+    clear.chain(sealed).chain(quic).flat_map(both).collect()
 }
 
 /// Makes the sessions' engine, with all WireGuard peers. The keys are read once more: what judged

@@ -28,6 +28,7 @@ impl Worker {
         for transmit in &out.transmits {
             self.send(now, transmit, &out.pieces);
         }
+        self.flush_quic(now);
         out.clear();
         self.out = out;
         self.memory.reset_headers();
@@ -72,6 +73,10 @@ impl Worker {
     ) -> Result<(), (SendError, Transmit)> {
         match transmit.carrier {
             Carrier::WireGuard => self.send_sealed(now, transmit, pieces),
+            Carrier::Quic => {
+                self.queue_quic(now, transmit, pieces);
+                Ok(())
+            }
             Carrier::Vxlan | Carrier::VxlanGpe => {
                 let sent = self.underlay.send(transmit, pieces, &self.memory);
                 sent.map_err(|error| (error, transmit.clone()))

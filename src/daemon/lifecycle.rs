@@ -20,10 +20,12 @@ use thiserror::Error;
 use tokio::net::UnixListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::build::{self, Build, StartError};
+use super::certificates;
 use super::cleaner::Cleaner;
 use super::log::{self, LogError};
 use super::names;
@@ -150,11 +152,19 @@ fn run_built(
     let (questions, queries) = query::channel(build.waker());
     let worker = Worker::spawn(build, queries)?;
     let names = names::follow(names::named(config), Arc::clone(worker.shared()));
+    // What SIGHUP asks for.
+    let asked = config.quic.is_some().then(Arc::<Notify>::default);
+    let shared = Arc::clone(worker.shared());
+    let certificates =
+        certificates::follow(config.clone(), shared, asked.clone().unwrap_or_default());
     let identity = Identity { name: config.name.clone(), since: Instant::now() };
     runtime.block_on(async {
         let names = tokio::spawn(names);
-        let served = serve(identity, bound, &questions, signals.until_stop()).await;
+        let certificates = tokio::spawn(certificates);
+        let stop_signal = signals.until_stop(asked);
+        let served = serve(identity, bound, &questions, stop_signal).await;
         names.abort();
+        certificates.abort();
         notify(NotifyState::Stopping);
         let stopped = stop(worker, &questions).await;
         // Why the worker died says more than that it did.
@@ -208,15 +218,22 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal that stops the daemon and gives its name.
-    async fn until_stop(mut self) -> &'static str {
+    /// Waits for a signal that stops the daemon and gives its name. SIGHUP asks for the
+    /// certificates to be taken again, if there are any.
+    async fn until_stop(mut self, asked: Option<Arc<Notify>>) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hang_up.recv() => {
-                    warn!("SIGHUP: this build cannot reload its configuration: restart it instead");
-                }
+                _ = self.hang_up.recv() => match &asked {
+                    Some(asked) => {
+                        warn!("SIGHUP: certificates only: restart it for the configuration");
+                        asked.notify_one();
+                    }
+                    None => {
+                        warn!("SIGHUP: this build cannot reload its configuration: restart it instead");
+                    }
+                },
             }
         }
     }

@@ -17,8 +17,9 @@ const FILTERS: [&str; 2] = ["TUNCTL_LOG", "RUST_LOG"];
 const DEFAULT_FILTER: &str = "info";
 
 /// In front of every filter, which may say otherwise: boringtun warns of each handshake that is
-/// not answered, of every peer and without a limit. What of it matters we say ourselves.
-const QUIET: &str = "boringtun=off";
+/// not answered, of every peer and without a limit, and what quinn-proto warns of, others can bring
+/// about as often as they like. What of it matters we say ourselves.
+const QUIET: &str = "boringtun=off,quinn_proto=off";
 
 /// Why the log is not set up.
 #[derive(Debug, Error)]

@@ -8,6 +8,7 @@
 mod answer;
 mod big_tcp;
 mod build;
+mod certificates;
 mod cleaner;
 mod crossing;
 mod flush;
@@ -15,6 +16,7 @@ mod lifecycle;
 mod log;
 mod log_limit;
 mod names;
+mod quic;
 mod sealing;
 mod shared;
 mod teardown;

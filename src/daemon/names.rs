@@ -34,7 +34,7 @@ pub(super) struct Named {
 /// Gives the peers whose endpoint has a name, in the order of the configuration.
 pub(super) fn named(config: &Config) -> Vec<Named> {
     let endpoints = config.peers.iter().enumerate().filter_map(|(slot, peer)| {
-        let HostPort::Name(name, port) = peer.wireguard()?.endpoint.clone()? else { return None };
+        let HostPort::Name(name, port) = peer.host_port()?.clone() else { return None };
         Some(Named { id: PeerId::new(slot, 0), name, port })
     });
     endpoints.collect()
@@ -69,6 +69,9 @@ pub(super) async fn follow(named: Vec<Named>, shared: Arc<Shared>) -> Infallible
 }
 
 fn is_silent(shared: &Shared, id: PeerId) -> bool {
+    if let Some(status) = shared.quic.as_ref().and_then(|engine| engine.status(id)) {
+        return status.connection.is_none_or(|connection| connection.is_silent);
+    }
     let status = shared.wireguard.as_ref().and_then(|engine| engine.status(id));
     let heard = status.and_then(|status| status.last_received);
     heard.is_none_or(|at| at.elapsed() >= SILENCE)
@@ -77,6 +80,12 @@ fn is_silent(shared: &Shared, id: PeerId) -> bool {
 /// Notes where a peer is, and asks it for a session there.
 fn take(shared: &Shared, peer: &Named, address: SocketAddr) {
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+    if let Some(engine) = shared.quic.as_ref().filter(|engine| engine.has(peer.id)) {
+        if engine.set_endpoint(peer.id, address, Instant::now()) {
+            info!(name = peer.name, %address, "a peer's name has an address");
+        }
+        return;
+    }
     let Some(engine) = &shared.wireguard else { return };
     let known = engine.status(peer.id).and_then(|status| status.endpoint);
     if known == Some(address) {

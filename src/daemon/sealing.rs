@@ -11,7 +11,8 @@ use super::worker::{Fault, Worker};
 use crate::buffer::{Memory, Piece};
 use crate::drops::DropReason;
 use crate::socket::{SendError, SendFault, UnderlayIo};
-use crate::transport::wireguard::{Contents, Event, Letter, Post, Scratch, WireGuard};
+use crate::transport::opened::Contents;
+use crate::transport::wireguard::{Event, Letter, Post, Scratch, WireGuard};
 use crate::transport::{Carrier, Transmit};
 
 /// What a worker needs for WireGuard.

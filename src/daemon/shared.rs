@@ -19,6 +19,7 @@ use crate::node::Node;
 use crate::offload::{BigTcp, DeviceWrite};
 use crate::socket::Underlay;
 use crate::sys::poll::Wake;
+use crate::transport::quic::Quic;
 use crate::transport::wireguard::{Post, WireGuard};
 
 /// How long workers may take to take up new sockets.
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     wakes: Vec<Arc<Wake>>,
     /// Sessions with WireGuard peers, where there are any; each peer has a lock of its own.
     pub(super) wireguard: Option<Arc<WireGuard>>,
+    /// Connections with QUIC peers, where there are any; each has a lock of its own.
+    pub(super) quic: Option<Arc<Quic>>,
     /// New sockets for each worker, that it takes up when it is woken.
     underlays: Mutex<Vec<Option<Underlay>>>,
     /// Tells that one was taken up.
@@ -78,13 +81,14 @@ impl Shared {
         ports: Vec<Port>,
         wakes: Vec<Arc<Wake>>,
         wireguard: Option<Arc<WireGuard>>,
+        quic: Option<Arc<Quic>>,
     ) -> Self {
         let calls = wakes.iter().map(|_| Mutex::default()).collect();
         let underlays = Mutex::new(wakes.iter().map(|_| None).collect());
         let core = Mutex::new(Core { node, ports });
         let (stop, posts) = (AtomicBool::new(false), Mutex::default());
         let taken_up = Condvar::new();
-        Self { core, stop, wakes, wireguard, underlays, taken_up, posts, calls }
+        Self { core, stop, wakes, wireguard, quic, underlays, taken_up, posts, calls }
     }
 
     /// Waits for the lock. A worker that panicked with it ends the daemon; until then what it left

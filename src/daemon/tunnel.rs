@@ -255,6 +255,7 @@ fn socket_spec() -> SocketSpec {
         port: None,
         gpe_port: None,
         wireguard: Some(SocketAddr::new(any, 0)),
+        quic: None,
         fwmark: None,
         bind_device: None,
         ttl: defaults::TTL,

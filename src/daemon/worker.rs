@@ -18,6 +18,7 @@ use tracing::warn;
 use super::LogLimit;
 use super::answer::{self, Known};
 use super::build::{Build, Ends};
+use super::quic::Connections;
 use super::sealing::Sealing;
 use super::shared::Shared;
 use super::waiting::Waiting;
@@ -29,7 +30,7 @@ use crate::drops::DropReason;
 use crate::frame::Layer;
 use crate::node::{Node, Output};
 use crate::offload::VnetHeader;
-use crate::peer::NetworkId;
+use crate::peer::{NetworkId, PeerId};
 use crate::socket::{Underlay, UnderlayIo};
 use crate::sys::poll::{Poller, Wake};
 use crate::transport::wireguard::Post;
@@ -86,6 +87,8 @@ pub(super) enum Fault {
     Write(NetworkId, Option<i32>),
     /// A socket refused a datagram.
     Send(Errno),
+    /// A handshake with a peer, or with somebody unknown, ended without a connection.
+    Handshake(Option<PeerId>),
     /// The underlay interface cannot be bound to.
     Follow,
 }
@@ -133,6 +136,8 @@ pub(super) struct Worker {
     pub(super) received: Vec<Received>,
     /// Only where there are WireGuard peers; absent while it is at work.
     pub(super) sealing: Option<Box<Sealing>>,
+    /// Only where there are QUIC peers; absent while it is at work.
+    pub(super) quic: Option<Box<Connections>>,
     /// Only the first worker has them, and what is done at times.
     queries: Option<QueryReceiver>,
     wake: Arc<Wake>,
@@ -156,9 +161,9 @@ impl Worker {
     /// Fails if a poller cannot be made or a thread not started; then none runs.
     pub(super) fn spawn(build: Build, queries: QueryReceiver) -> Result<WorkerHandle, WorkerError> {
         let now = Instant::now();
-        let Build { node, ports, ends, busy_poll, wireguard, .. } = build;
+        let Build { node, ports, ends, busy_poll, wireguard, quic, .. } = build;
         let wakes = ends.iter().map(|ends| Arc::clone(&ends.wake)).collect();
-        let shared = Arc::new(Shared::new(Node::new(node, now), ports, wakes, wireguard));
+        let shared = Arc::new(Shared::new(Node::new(node, now), ports, wakes, wireguard, quic));
         // Here and not by a thread that may be late: peers that come later are not asked.
         if let Some(engine) = &shared.wireguard {
             let mut post = Post::default();
@@ -192,6 +197,7 @@ impl Worker {
         let waiting = Waiting::new(watch(&ends)?, busy_poll);
         let Ends { devices, underlay, wake } = ends;
         let engine = shared.wireguard.as_ref().map(Arc::clone);
+        let quic = shared.quic.as_ref().map(Arc::clone);
         let worker = Self {
             index,
             shared,
@@ -201,6 +207,7 @@ impl Worker {
             out: Output::default(),
             received: Vec::with_capacity(BATCH),
             sealing: engine.map(|engine| Box::new(Sealing::new(engine))),
+            quic: quic.map(|engine| Box::new(Connections::new(engine, index))),
             queries,
             wake,
             next_tick: now + Node::TICK,
@@ -221,7 +228,9 @@ impl Worker {
     fn run(mut self, mut waiting: Waiting) -> Result<(), WorkerError> {
         while !self.shared.is_stopping() {
             let moved = mem::take(&mut self.moved);
-            let now = waiting.wait(self.next_tick, moved).map_err(WorkerError::Poll)?;
+            let deadline = self.quic.as_ref().and_then(|quic| quic.next_deadline(Instant::now()));
+            let until = deadline.map_or(self.next_tick, |at| at.min(self.next_tick));
+            let now = waiting.wait(until, moved).map_err(WorkerError::Poll)?;
             self.calls.waits = waiting.calls();
             for token in waiting.ready() {
                 match token {
@@ -236,6 +245,7 @@ impl Worker {
                     TOKEN_DEVICE.. => self.handle_device(now, (token - TOKEN_DEVICE) as usize)?,
                 }
             }
+            self.handle_deadlines(now);
             if now >= self.next_tick {
                 self.handle_tick(now);
             }
@@ -243,6 +253,9 @@ impl Worker {
                 // The first tells its own when it is asked.
                 self.tell_calls();
             }
+        }
+        if self.index == 0 {
+            self.stop_quic(Instant::now());
         }
         Ok(())
     }
@@ -257,7 +270,8 @@ impl Worker {
             let calls = self.shared.calls();
             let core = self.shared.core();
             let wireguard = self.shared.wireguard.as_deref();
-            let known = Known { core: &core, underlay: &self.underlay, wireguard, calls };
+            let quic = self.shared.quic.as_deref();
+            let known = Known { core: &core, underlay: &self.underlay, wireguard, quic, calls };
             let answer = answer::answer(known, question.query(), now);
             drop(core);
             question.answer(answer);
@@ -299,7 +313,8 @@ impl Worker {
         }
         self.shared.core().node.handle_tick(now);
         self.tick_sealing(now);
-        self.check_paths();
+        self.tick_quic(now);
+        self.check_paths(now);
         self.follow_forwarding();
     }
 
@@ -313,7 +328,7 @@ impl Worker {
     }
 
     /// Looks up some peers' path MTU, in turn: paths shrink and grow again.
-    fn check_paths(&mut self) {
+    fn check_paths(&mut self, now: Instant) {
         let peers: Vec<_> = {
             let core = self.shared.core();
             let next = core.node.peers().skip(self.next_path).take(PATHS_PER_TICK);
@@ -324,7 +339,13 @@ impl Worker {
         for (id, to, from) in peers {
             if let Some(mtu) = to.and_then(|to| self.underlay.path_mtu(to, from)) {
                 let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
-                self.shared.core().node.handle_path_mtu(id, mtu);
+                match &self.shared.quic {
+                    // It finds out by itself what crosses the path, and knows no more by this.
+                    Some(quic) if quic.has(id) => {
+                        to.inspect(|to| quic.set_kernel_mtu(id, to.ip(), mtu, now));
+                    }
+                    _ => self.shared.core().node.handle_path_mtu(id, mtu),
+                }
             }
         }
     }
@@ -382,9 +403,10 @@ impl Worker {
             true => self.calls.would_block += 1,
             false => self.calls.receives += 1,
         }
-        if self.received.first().is_some_and(|first| first.carrier == Carrier::WireGuard) {
-            self.handle_messages(now);
-            return;
+        match self.received.first().map(|first| first.carrier) {
+            Some(Carrier::WireGuard) => return self.handle_messages(now),
+            Some(Carrier::Quic) => return self.handle_quic(now),
+            _ => {}
         }
         let mut done = 0;
         while done < self.received.len() {

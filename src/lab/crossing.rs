@@ -3,12 +3,16 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use super::certificate::CertificateFiles;
 use super::key::KeyFile;
 use super::{Host, LabError};
 use crate::api::report::DeviceKind;
 
 /// The UDP port of WireGuard.
 const PORT: u16 = 51_820;
+
+/// The UDP port of QUIC.
+const QUIC_PORT: u16 = 4433;
 
 /// What is between two daemons; they are named by their place, 0 and 1.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub enum Crossing {
     Vxlan,
     /// WireGuard, with these keys.
     WireGuard([KeyFile; 2]),
+    /// QUIC, with these certificates; each end dials the other.
+    Quic([CertificateFiles; 2]),
 }
 
 impl Crossing {
@@ -31,7 +37,18 @@ impl Crossing {
         Ok(Self::WireGuard([first?, second?]))
     }
 
-    /// Gives the table that the configuration of an end has for it: `[vxlan]` or `[wireguard]`.
+    /// Makes certificates for two hosts, as [`Crossing::wireguard`] makes keys.
+    ///
+    /// # Errors
+    ///
+    /// As [`Crossing::wireguard`].
+    pub fn quic(hosts: [&Host; 2], directory: &Path) -> Result<Self, LabError> {
+        let [first, second] = hosts.map(|host| CertificateFiles::make(host, directory));
+        Ok(Self::Quic([first?, second?]))
+    }
+
+    /// Gives the table that the configuration of an end has for it: `[vxlan]`, `[wireguard]` or
+    /// `[quic]`.
     pub fn table(&self, end: usize, listen: IpAddr, device: DeviceKind) -> String {
         match self {
             Self::Vxlan => format!("[vxlan]\nlisten = \"{listen}\"\n"),
@@ -42,6 +59,14 @@ impl Crossing {
                  {}",
                 keys[end].path.display(),
                 tunnel_ip(end, device),
+            ),
+            Self::Quic(files) => format!(
+                "[quic]\n\
+                 listen = \"{listen}:{QUIC_PORT}\"\n\
+                 certificate_file = \"{}\"\n\
+                 private_key_file = \"{}\"\n",
+                files[end].certificate.display(),
+                files[end].key.display(),
             ),
         }
     }
@@ -57,6 +82,12 @@ impl Crossing {
                  {}",
                 keys[end].public,
                 tunnel_ip(end, device),
+            ),
+            Self::Quic(files) => format!(
+                "transport = \"quic\"\n\
+                 endpoint = \"{endpoint}:{QUIC_PORT}\"\n\
+                 certificate_sha256 = \"{}\"\n",
+                files[end].fingerprint,
             ),
         }
     }

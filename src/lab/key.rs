@@ -30,7 +30,7 @@ impl KeyFile {
     pub(super) fn make(host: &Host, directory: &Path) -> Result<Self, LabError> {
         let directory = directory.join(host.name());
         let path = directory.join("wireguard.key");
-        let made = fs::create_dir_all(&directory).and_then(|()| write_new(&path));
+        let made = fs::create_dir_all(&directory).and_then(|()| make_key(&path));
         let public =
             made.map_err(|source| host.refused(format!("make {}", path.display()), source))?;
         Ok(Self { path, public })
@@ -38,10 +38,14 @@ impl KeyFile {
 }
 
 /// Writes a new key into a new file; gives its public key.
-fn write_new(path: &Path) -> io::Result<PublicKey> {
+fn make_key(path: &Path) -> io::Result<PublicKey> {
     let key = PrivateKey::generate().map_err(io::Error::other)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)?;
-    file.write_all(key.to_base64().as_bytes())?;
-    file.write_all(b"\n")?;
+    write_new(path, format!("{}\n", *key.to_base64()).as_bytes())?;
     Ok(key.public())
+}
+
+/// Writes a new file that only its owner can use.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)?;
+    file.write_all(bytes)
 }

@@ -4,6 +4,7 @@
 //! it, which die with this one. So nothing is left behind, whatever ends the process. This room
 //! never touches the machine's own namespaces. Read [`enter()`] first, then [`Host`].
 
+mod certificate;
 mod crossing;
 mod daemon;
 mod enter;
@@ -17,6 +18,7 @@ mod route;
 pub(crate) mod testing;
 mod vxlan;
 
+pub use certificate::CertificateFiles;
 pub use crossing::Crossing;
 pub use daemon::Daemon;
 pub use enter::{Entered, check_tun, enter};

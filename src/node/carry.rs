@@ -16,7 +16,7 @@ use crate::peer::{NetworkId, PeerId};
 use crate::transport::Carrier;
 use crate::transport::outer::Outer;
 
-/// Stands where WireGuard puts the peer's endpoint.
+/// Stands where WireGuard or QUIC put the peer's endpoint.
 const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
 /// A packet on its way to the underlay. In front of it are 8 bytes that may be overwritten.
@@ -152,7 +152,10 @@ impl Node {
         let (entropy, room) = match carrier {
             Carrier::Vxlan | Carrier::VxlanGpe => (network.lanes.of(flow), u16::MAX),
             Carrier::WireGuard => (0, peer.sealed_max()),
+            Carrier::Quic => (0, u16::MAX),
         };
+        // QUIC has congestion marks of its own in the outer header, and one connection for all.
+        let tos = if carrier == Carrier::Quic { 0 } else { self.outer_tos(&load.headers) };
         Some(Way {
             carrier,
             to: peer.endpoint(network.layer).unwrap_or(NOWHERE),
@@ -160,7 +163,7 @@ impl Node {
             entropy,
             room,
             flow,
-            tos: self.outer_tos(&load.headers),
+            tos,
             peer: to,
             network: load.network,
             relayed_from: match load.ingress {

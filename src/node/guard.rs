@@ -27,7 +27,7 @@ impl OwnEndpoints {
     pub(super) fn new(settings: &NodeSettings) -> Self {
         let peers = settings.peers.iter().flat_map(|peer| match peer.crossing {
             Crossing::Vxlan { vxlan, vxlan_gpe } => [Some(vxlan), Some(vxlan_gpe)],
-            Crossing::WireGuard { endpoint, .. } => [endpoint, None],
+            Crossing::WireGuard { endpoint, .. } | Crossing::Quic { endpoint } => [endpoint, None],
         });
         let all = settings.own_endpoints.iter().copied().chain(peers.flatten());
         let mut own = Self {

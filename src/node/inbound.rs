@@ -38,7 +38,7 @@ pub(super) struct Run {
     pub(super) tos: u8,
     local: Option<IpAddr>,
     /// Whether a VXLAN header stands in front of each packet.
-    has_vxlan: bool,
+    pub(super) has_vxlan: bool,
     /// The last packet whose source was checked and learned.
     learned: Option<Headers>,
     /// The last packet went to the device and nowhere else, after these bytes (zeros for none).
@@ -323,6 +323,7 @@ fn decode(datagram: &[u8], carrier: Carrier) -> Result<(Vni, Option<Next>), Drop
         Carrier::VxlanGpe => vxlan::decode_gpe(datagram).map(|(vni, next)| (vni, Some(next))),
         // Sealed: it is opened before it comes to the node.
         Carrier::WireGuard => Err(DropReason::WireGuardMalformed),
+        Carrier::Quic => Err(DropReason::QuicMalformed),
     }
 }
 

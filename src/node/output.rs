@@ -187,7 +187,7 @@ fn takes(run: &Transmit, way: &Way, len: u32) -> bool {
 fn has_room(run: &Transmit, len: u32) -> bool {
     let size = u32::from(run.datagram_len);
     let sealing = match run.carrier {
-        Carrier::Vxlan | Carrier::VxlanGpe => 0,
+        Carrier::Vxlan | Carrier::VxlanGpe | Carrier::Quic => 0,
         Carrier::WireGuard => SEALING_MAX * (u32::from(run.count) + 1),
     };
     run.len == size * u32::from(run.count)

@@ -49,20 +49,23 @@ impl Peer {
         match (self.crossing, layer) {
             (Crossing::Vxlan { vxlan, .. }, Layer::L2) => Some(vxlan),
             (Crossing::Vxlan { vxlan_gpe, .. }, Layer::L3) => Some(vxlan_gpe),
-            (Crossing::WireGuard { endpoint, .. }, _) => endpoint,
+            (Crossing::WireGuard { endpoint, .. } | Crossing::Quic { endpoint }, _) => endpoint,
         }
     }
 
     pub(super) fn set_endpoint(&mut self, to: SocketAddr) {
-        if let Crossing::WireGuard { endpoint, .. } = &mut self.crossing {
-            *endpoint = Some(to);
+        match &mut self.crossing {
+            Crossing::Vxlan { .. } => {}
+            Crossing::WireGuard { endpoint, .. } | Crossing::Quic { endpoint } => {
+                *endpoint = Some(to);
+            }
         }
     }
 
     /// Between which addresses frames cross as VXLAN inside WireGuard.
     pub(super) fn tunnel(&self) -> Option<TunnelIps> {
         match self.crossing {
-            Crossing::Vxlan { .. } => None,
+            Crossing::Vxlan { .. } | Crossing::Quic { .. } => None,
             Crossing::WireGuard { tunnel, .. } => tunnel,
         }
     }
@@ -72,6 +75,7 @@ impl Peer {
         match self.crossing {
             Crossing::Vxlan { .. } => Carrier::of(layer),
             Crossing::WireGuard { .. } => Carrier::WireGuard,
+            Crossing::Quic { .. } => Carrier::Quic,
         }
     }
 
@@ -83,6 +87,7 @@ impl Peer {
             }
             (Crossing::WireGuard { .. }, _) => Wrap::WireGuard,
             (Crossing::Vxlan { .. }, _) => Wrap::Vxlan,
+            (Crossing::Quic { .. }, _) => Wrap::Quic,
         }
     }
 

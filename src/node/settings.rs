@@ -70,6 +70,11 @@ pub enum Crossing {
         /// Between which addresses frames cross as VXLAN inside WireGuard; packets need none.
         tunnel: Option<TunnelIps>,
     },
+    /// In datagrams of QUIC.
+    Quic {
+        /// Where it is, as far as known; it may be elsewhere later.
+        endpoint: Option<SocketAddr>,
+    },
 }
 
 /// Another node.

@@ -45,6 +45,8 @@ pub struct SocketSpec {
     /// Where WireGuard listens, and sends from; `None`: no such socket. `::` is every address of
     /// both families.
     pub wireguard: Option<SocketAddr>,
+    /// The same for QUIC.
+    pub quic: Option<SocketAddr>,
     /// The mark on what is sent, for policy routing.
     pub fwmark: Option<u32>,
     /// The interface that everything passes through.
@@ -65,6 +67,17 @@ pub struct SocketSpec {
     pub has_siblings: bool,
     /// Whether the ports are ours already: sockets that these take the place of have them.
     pub is_own_port: bool,
+}
+
+impl SocketSpec {
+    /// Where a carrier listens that also sends from there.
+    fn secured(&self, carrier: Carrier) -> Option<SocketAddr> {
+        match carrier {
+            Carrier::Vxlan | Carrier::VxlanGpe => None,
+            Carrier::WireGuard => self.wireguard,
+            Carrier::Quic => self.quic,
+        }
+    }
 }
 
 /// What a socket is for.
@@ -210,9 +223,9 @@ pub struct Underlay {
     spec: SocketSpec,
     listeners: Vec<Listener>,
     senders: Vec<Senders>,
-    /// WireGuard answers from the port that it listens on: a second descriptor of each such
-    /// listener.
-    answering: Vec<Senders>,
+    /// WireGuard and QUIC answer from the port that they listen on: a second descriptor of each
+    /// such listener.
+    answering: Vec<(Carrier, Senders)>,
     probes: Vec<probe::Probe>,
     bound_index: Option<u32>,
     batch: ReceiveBatch,
@@ -289,7 +302,7 @@ impl Underlay {
 
     /// Gives the port that WireGuard listens on; 0 for none.
     pub fn port(&self) -> u16 {
-        answering::port(self)
+        answering::port(self, Carrier::WireGuard)
     }
 
     /// Describes each socket, the listening ones first.

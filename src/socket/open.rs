@@ -125,11 +125,12 @@ pub(super) fn open(spec: &SocketSpec) -> Result<Underlay, SocketError> {
     if spec.port.is_some() || spec.gpe_port.is_some() {
         each_family(spec.listen, |ip| open_clear(&mut underlay, ip))?;
     }
-    if let Some(at) = spec.wireguard {
+    for carrier in [Carrier::WireGuard, Carrier::Quic] {
+        let Some(at) = spec.secured(carrier) else { continue };
         each_family(at.ip(), |ip| {
             // Any port is one port for both families.
-            let port = answering::port(&underlay).max(at.port());
-            answering::open(&mut underlay, ip, port)
+            let port = answering::port(&underlay, carrier).max(at.port());
+            answering::open(&mut underlay, carrier, ip, port)
         })?;
     }
     report_buffers(&underlay);
@@ -181,10 +182,10 @@ pub(super) fn open_sibling(first: &Underlay) -> Result<Underlay, SocketError> {
         let spec = SocketSpec { gro, ..first.spec.clone() };
         let opened = open_listener(&spec, ip, port, listener.carrier)?;
         let opened = Listener { refused: listener.refused.clone(), ..opened };
-        let runs = first.answering.iter().find(|senders| senders.family == listener.family);
-        if let (Carrier::WireGuard, Some(senders)) = (listener.carrier, runs) {
+        if let Some(senders) = answering::of(first, listener) {
             let runs = Arc::clone(&senders.runs);
-            underlay.answering.push(answering::sending_half(&underlay.spec, &opened, runs)?);
+            let sends = answering::sending_half(&underlay.spec, &opened, runs)?;
+            underlay.answering.push((listener.carrier, sends));
         }
         underlay.listeners.push(opened);
     }

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use nix::errno::Errno;
 
+use super::answering;
 use super::{SendError, SendFault, Senders, Underlay};
 use crate::buffer::{Memory, Piece};
 use crate::sys::datagram::{self, BATCH_MAX, Envelope};
@@ -34,11 +35,18 @@ pub(super) fn send(
     memory: &Memory,
 ) -> Result<(), SendError> {
     let family = Family::of(transmit.to.ip());
-    let (all, listen) = match transmit.carrier {
-        Carrier::Vxlan | Carrier::VxlanGpe => (&mut underlay.senders, Some(underlay.spec.listen)),
-        Carrier::WireGuard => (&mut underlay.answering, underlay.spec.wireguard.map(|at| at.ip())),
+    let carrier = transmit.carrier;
+    let (senders, listen) = match carrier {
+        Carrier::Vxlan | Carrier::VxlanGpe => (
+            underlay.senders.iter().find(|senders| senders.family == family),
+            Some(underlay.spec.listen),
+        ),
+        Carrier::WireGuard | Carrier::Quic => (
+            answering::find(&underlay.answering, carrier, family),
+            underlay.spec.secured(carrier).map(|at| at.ip()),
+        ),
     };
-    let Some(senders) = all.iter_mut().find(|senders| senders.family == family) else {
+    let Some(senders) = senders else {
         return Err(SendError { fault: SendFault::NoSocket, sent: 0 });
     };
     // A socket that is bound to one address sends from it anyway.

@@ -1,16 +1,13 @@
 //! Describing the sockets.
 
+use super::answering;
 use super::open::address_of;
 use super::{Lane, SocketStatus, Underlay};
-use crate::transport::Carrier;
 
 /// Describes each socket.
 pub(super) fn status(underlay: &Underlay) -> Vec<SocketStatus> {
     let listeners = underlay.listeners.iter().map(|listener| {
-        let sends = underlay
-            .answering
-            .iter()
-            .find(|it| it.family == listener.family && listener.carrier == Carrier::WireGuard);
+        let sends = answering::of(underlay, listener);
         let refused = || sends.and_then(|it| it.runs.refused.get().cloned());
         SocketStatus {
             address: address_of(&listener.socket, listener.family),

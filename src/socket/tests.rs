@@ -16,6 +16,7 @@ fn spec(listen: &str) -> SocketSpec {
         port: Some(PORT),
         gpe_port: Some(GPE_PORT),
         wireguard: None,
+        quic: None,
         fwmark: None,
         bind_device: None,
         ttl: 64,

@@ -1,7 +1,7 @@
 //! Waiting for file descriptors: level-triggered epoll, and an eventfd to be woken by.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -21,6 +21,8 @@ pub struct Poller {
     epoll: Epoll,
     events: [EpollEvent; EVENTS_MAX],
     ready: usize,
+    /// The kernel waits for whole milliseconds only.
+    is_coarse: bool,
 }
 
 impl Poller {
@@ -34,6 +36,7 @@ impl Poller {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             events: [EpollEvent::empty(); EVENTS_MAX],
             ready: 0,
+            is_coarse: false,
         })
     }
 
@@ -59,18 +62,14 @@ impl Poller {
 
     /// Waits until a descriptor is ready or the time is over, and gives the number of ready ones.
     ///
-    /// `None` waits for ever, zero only looks. A timeout is rounded up to milliseconds. A signal
-    /// ends the wait with 0.
+    /// `None` waits for ever, zero only looks. On kernels before 5.11 a timeout is rounded up to
+    /// milliseconds. A signal ends the wait with 0.
     ///
     /// # Errors
     ///
     /// Passes on what epoll_wait says.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        let timeout = match timeout {
-            None => EpollTimeout::NONE,
-            Some(timeout) => EpollTimeout::from(rounded_ms(timeout)),
-        };
-        self.ready = match self.epoll.wait(&mut self.events, timeout) {
+        self.ready = match self.wait_exactly(timeout) {
             Ok(ready) => ready,
             Err(Errno::EINTR) => 0,
             Err(errno) => return Err(errno.into()),
@@ -78,10 +77,50 @@ impl Poller {
         Ok(self.ready)
     }
 
+    fn wait_exactly(&mut self, timeout: Option<Duration>) -> Result<usize, Errno> {
+        let Some(timeout) = timeout else {
+            return self.epoll.wait(&mut self.events, EpollTimeout::NONE);
+        };
+        let is_whole = timeout.subsec_nanos() % 1_000_000 == 0;
+        if !is_whole && !self.is_coarse {
+            match wait_to_the_ns(&self.epoll, &mut self.events, timeout) {
+                Err(Errno::ENOSYS) => self.is_coarse = true,
+                result => return result,
+            }
+        }
+        self.epoll.wait(&mut self.events, EpollTimeout::from(rounded_ms(timeout)))
+    }
+
     /// Gives the tokens that the last wait found ready.
     pub fn ready(&self) -> impl Iterator<Item = u64> + '_ {
         self.events[..self.ready].iter().map(EpollEvent::data)
     }
+}
+
+/// Waits by epoll_pwait2 (Linux 5.11), which takes nanoseconds.
+fn wait_to_the_ns(
+    epoll: &Epoll,
+    events: &mut [EpollEvent],
+    timeout: Duration,
+) -> Result<usize, Errno> {
+    let timeout = libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    };
+    // SAFETY: the events are as many epoll_event as their number says (EpollEvent is transparent);
+    // they and the timeout outlive the call; there is no signal mask.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_epoll_pwait2,
+            epoll.0.as_raw_fd(),
+            events.as_mut_ptr(),
+            events.len() as libc::c_int,
+            &raw const timeout,
+            std::ptr::null::<libc::sigset_t>(),
+            0_usize,
+        )
+    };
+    Errno::result(result).map(|ready| ready as usize)
 }
 
 fn rounded_ms(timeout: Duration) -> u16 {

@@ -3,8 +3,10 @@
 //! This room builds and reads outer headers, and seals what has to be sealed. It never opens a
 //! socket and never looks at tables.
 
+pub mod opened;
 pub mod outer;
 pub mod overhead;
+pub mod quic;
 pub mod wireguard;
 
 use std::net::{IpAddr, SocketAddr};
@@ -23,6 +25,8 @@ pub enum Carrier {
     VxlanGpe,
     /// WireGuard: sealed IP packets.
     WireGuard,
+    /// QUIC: VXLAN or VXLAN-GPE in datagrams (RFC 9221).
+    Quic,
 }
 
 /// What one receive call put into a slot: a datagram, or a run of them merged by UDP GRO.
@@ -50,7 +54,7 @@ pub struct Received {
 pub struct Transmit {
     /// How it crosses.
     pub carrier: Carrier,
-    /// The peer's address; with WireGuard it is known to the transport, which seals.
+    /// The peer's address; with WireGuard and QUIC it is known to the transport, which seals.
     pub to: SocketAddr,
     /// The address of ours to send from, where the peer has used one of several.
     pub from: Option<IpAddr>,
@@ -96,7 +100,7 @@ impl Carrier {
     pub const fn layer(self) -> Layer {
         match self {
             Self::Vxlan => Layer::L2,
-            Self::VxlanGpe | Self::WireGuard => Layer::L3,
+            Self::VxlanGpe | Self::WireGuard | Self::Quic => Layer::L3,
         }
     }
 }

@@ -9,6 +9,9 @@ use super::wireguard::DATA_OVERHEAD;
 const UDP: u16 = 8;
 /// VXLAN or VXLAN-GPE header, RFC 7348 section 5.
 const VXLAN: u16 = 8;
+/// What QUIC leaves room for around a datagram: flags, the peer's connection ID, the packet number
+/// and the tag (RFC 9000 section 17.3.1, RFC 9001 section 5.3), the frame's type and length (RFC 9221).
+pub const QUIC: u16 = 1 + 8 + 4 + 16 + 9;
 /// Ethernet header of a frame without a VLAN tag.
 pub const ETHERNET: u16 = 14;
 
@@ -19,6 +22,8 @@ pub enum Wrap {
     Vxlan,
     /// WireGuard around an IP packet.
     WireGuard,
+    /// QUIC around a VXLAN or VXLAN-GPE header.
+    Quic,
     /// WireGuard around VXLAN between these addresses, around a frame.
     VxlanInWireGuard(TunnelIps),
 }
@@ -29,6 +34,7 @@ impl Wrap {
         match self {
             Self::Vxlan => VXLAN,
             Self::WireGuard => DATA_OVERHEAD as u16,
+            Self::Quic => QUIC + VXLAN,
             Self::VxlanInWireGuard(ips) => (DATA_OVERHEAD + ips.header_len()) as u16,
         }
     }

@@ -16,6 +16,7 @@ mod offload;
 mod order;
 mod outer;
 mod pairs;
+mod quic;
 mod scene;
 mod security;
 mod shared_prefix;
@@ -57,6 +58,7 @@ pub fn all() -> Vec<Case> {
         lifecycle::cases(),
         wg_tool::cases(),
         wg_program::cases(),
+        quic::cases(),
         wireguard::cases(),
         wireguard_crowd::cases(),
         wireguard_flood::cases(),

@@ -102,6 +102,16 @@ fn peer_has_the_documented_keys() {
         received_bytes: 5,
         last_received_secs: None,
         drops: 6,
+        quic: Some(QuicConnection {
+            dialled: true,
+            certificate_sha256: Some("00ff".into()),
+            certificate_expires: Some(1_800_000_000),
+            group: Some("X25519MLKEM768".into()),
+            cipher: Some("AES-128-GCM".into()),
+            rtt_us: 120,
+            window_bytes: 65_536,
+            lost_packets: 8,
+        }),
     };
 
     assert_stable(
@@ -112,6 +122,11 @@ fn peer_has_the_documented_keys() {
             "path_mtu": 1500, "networks": ["office"], "entries": 1, "sent_packets": 2,
             "sent_bytes": 3, "received_packets": 4, "received_bytes": 5,
             "last_received_secs": null, "drops": 6,
+            "quic": {
+                "dialled": true, "certificate_sha256": "00ff",
+                "certificate_expires": 1_800_000_000, "group": "X25519MLKEM768",
+                "cipher": "AES-128-GCM", "rtt_us": 120, "window_bytes": 65_536, "lost_packets": 8,
+            },
         }),
     );
 }

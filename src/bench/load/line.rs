@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::buffer::{Memory, Piece};
 use crate::peer::{NetworkId, PeerId};
-use crate::transport::wireguard::{
-    Contents, Letter, PeerSpec, Post, PrivateKey, Scratch, WireGuard,
-};
+use crate::transport::opened::Contents;
+use crate::transport::wireguard::{Letter, PeerSpec, Post, PrivateKey, Scratch, WireGuard};
 use crate::transport::{Carrier, Received, Transmit};
 
 /// The addresses of VXLAN inside WireGuard: ours, the peer's.

@@ -14,8 +14,8 @@ use crate::frame::Layer;
 use crate::node::{Crossing, NetworkSettings, Node, NodeSettings, Output, PeerSettings};
 use crate::offload::{BigTcp, Coalesce, VnetHeader};
 use crate::peer::{NetworkId, Vni};
+use crate::transport::opened::Contents;
 use crate::transport::outer::TunnelIps;
-use crate::transport::wireguard::Contents;
 use crate::transport::{Carrier, Received};
 
 /// Reads or receives in one batch.

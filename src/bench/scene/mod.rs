@@ -227,12 +227,17 @@ impl Scene {
     }
 
     fn crossing(&self) -> Result<Crossing, LabError> {
-        let is_wireguard = |end| matches!(end, Maker::Daemon(Transport::Wireguard, _));
-        if !self.case.ends().into_iter().any(is_wireguard) {
-            return Ok(Crossing::Vxlan);
-        }
         let [left, right] = &self.sites;
-        Crossing::wireguard([&left.host, &right.host], &self.directory)
+        let hosts = [&left.host, &right.host];
+        let transport = self.case.ends().into_iter().find_map(|end| match end {
+            Maker::Daemon(transport, _) => Some(transport),
+            Maker::Nobody | Maker::Kernel | Maker::Rival(_) => None,
+        });
+        match transport {
+            Some(Transport::Wireguard) => Crossing::wireguard(hosts, &self.directory),
+            Some(Transport::Quic) => Crossing::quic(hosts, &self.directory),
+            Some(Transport::Vxlan) | None => Ok(Crossing::Vxlan),
+        }
     }
 
     fn wait_until_it_carries(&mut self) -> Result<(), BenchError> {
@@ -291,6 +296,9 @@ const fn overhead(case: Case) -> u32 {
         Case::WireguardTap => UDP + 16 + 16 + UDP + 8 + 14,
         // Type, receiver and counter; the tag.
         Case::WireguardTun => UDP + 16 + 16,
+        // What QUIC leaves room for, and the VXLAN header.
+        Case::QuicTun => UDP + 38 + 8,
+        Case::QuicTap => UDP + 38 + 8 + 14,
         Case::WireguardGo | Case::BoringtunCli | Case::Gotatun => UDP + 16 + 16,
         // Key, counter and type; the tag.
         Case::Vpncloud => UDP + 8 + 1 + 16,
@@ -332,6 +340,6 @@ mod tests {
     #[test]
     fn tunnels_take_of_the_mtu_what_their_headers_need() {
         let overheads = Case::ALL.map(overhead);
-        assert_eq!(overheads, [0, 50, 50, 36, 50, 50, 60, 110, 60, 60, 60, 53, 52]);
+        assert_eq!(overheads, [0, 50, 50, 36, 50, 50, 60, 110, 74, 88, 60, 60, 60, 53, 52]);
     }
 }

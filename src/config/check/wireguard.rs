@@ -1,14 +1,13 @@
 //! What `[wireguard]`, its peers and their networks say against each other.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::{LINK_LOCAL, Networks, Peers, check_unique, is_link_local, network, outside, owner_of};
+use super::listening::{self, Own};
+use super::{Networks, Peers, check_unique, network};
 use crate::config::section::Draft;
-use crate::config::underlay::can_reach;
-use crate::config::{DeviceKind, HostPort, Network, Peer, Vxlan, WireGuard};
+use crate::config::{DeviceKind, Network, Peer, Vxlan, WireGuard};
 use crate::peer::NetworkId;
 
 pub(super) fn all(
@@ -25,7 +24,9 @@ pub(super) fn all(
         check_tap(draft, networks);
     }
     let Some(wireguard) = wireguard else { return };
-    check_listen(wireguard, vxlan, networks, has_device);
+    let listen = wireguard.settings.listen;
+    listening::check_listen(&mut wireguard.section, listen, networks, has_device);
+    listening::check_port(&mut wireguard.section, listen, &listening::vxlan_ports(vxlan));
     if let Some(peer) = peers.iter().find(|draft| is_tap_member(&draft.settings, networks))
         && !wireguard.section.has("tunnel_ip")
     {
@@ -35,8 +36,11 @@ pub(super) fn all(
         );
         wireguard.section.fault("tunnel_ip", expected);
     }
+    let own = Own { listen, is_sound: wireguard.section.is_sound("listen"), has_device };
     for draft in peers.iter_mut() {
-        check_endpoint(draft, wireguard, networks, has_device);
+        if draft.settings.wireguard().is_some() {
+            listening::check_endpoint(draft, "wireguard", &own, networks);
+        }
         check_tunnel_ip(draft, wireguard);
     }
 }
@@ -108,72 +112,12 @@ fn check_tap(draft: &mut Draft<'_, Peer>, networks: &Networks<'_>) {
     }
 }
 
-fn check_listen(
-    wireguard: &mut Draft<'_, WireGuard>,
-    vxlan: Option<&Vxlan>,
-    networks: &Networks<'_>,
-    has_device: bool,
-) {
-    let listen = wireguard.settings.listen;
-    if let Some(path) = owner_of(networks, listen.ip()) {
-        wireguard.section.fault("listen", outside(&path));
-    }
-    if is_link_local(listen.ip()) && !has_device {
-        wireguard.section.fault("listen", LINK_LOCAL);
-    }
-    let Some(vxlan) = vxlan else { return };
-    let ports = [("vxlan.port", vxlan.port), ("vxlan.gpe_port", vxlan.gpe_port)];
-    if let Some((key, port)) = ports.into_iter().find(|(_, port)| *port == listen.port())
-        && is_shared(listen.ip(), vxlan.listen)
-    {
-        wireguard.section.fault("listen", format!("expected another port than {key}, {port}"));
-    }
-}
-
-/// Whether a datagram can arrive on both of two addresses that sockets are bound to.
-fn is_shared(a: IpAddr, b: IpAddr) -> bool {
-    let takes =
-        |any: IpAddr, other: IpAddr| any.is_unspecified() && (any.is_ipv6() || other.is_ipv4());
-    a == b || takes(a, b) || takes(b, a)
-}
-
-fn check_endpoint(
-    draft: &mut Draft<'_, Peer>,
-    wireguard: &Draft<'_, WireGuard>,
-    networks: &Networks<'_>,
-    has_device: bool,
-) {
-    let Some(HostPort::Address(endpoint)) =
-        draft.settings.wireguard().and_then(|peer| peer.endpoint.as_ref())
-    else {
-        return;
-    };
-    let (endpoint, listen): (SocketAddr, _) = (*endpoint, wireguard.settings.listen);
-    if !draft.section.is_sound("endpoint") {
-        return;
-    }
-    if wireguard.section.is_sound("listen") && !can_reach(listen.ip(), endpoint.ip()) {
-        let expected =
-            format!("expected {} address, as wireguard.listen is one", family(listen.ip()));
-        draft.section.fault("endpoint", expected);
-    }
-    if endpoint == listen {
-        let expected = "expected another address than wireguard.listen: it is our own";
-        draft.section.fault("endpoint", expected);
-    }
-    if let Some(path) = owner_of(networks, endpoint.ip()) {
-        draft.section.fault("endpoint", outside(&path));
-    }
-    if is_link_local(endpoint.ip()) && !has_device {
-        draft.section.fault("endpoint", LINK_LOCAL);
-    }
-}
-
 fn check_tunnel_ip(draft: &mut Draft<'_, Peer>, wireguard: &Draft<'_, WireGuard>) {
     let theirs = draft.settings.wireguard().and_then(|peer| peer.tunnel_ip);
     let (Some(ours), Some(theirs)) = (wireguard.settings.tunnel_ip, theirs) else { return };
     if ours.is_ipv4() != theirs.is_ipv4() {
-        let expected = format!("expected {} address, as wireguard.tunnel_ip is one", family(ours));
+        let expected =
+            format!("expected {} address, as wireguard.tunnel_ip is one", listening::family(ours));
         draft.section.fault("tunnel_ip", expected);
     }
     if ours == theirs {
@@ -195,8 +139,4 @@ fn tuns<'n>(
 fn is_tap_member(peer: &Peer, networks: &Networks<'_>) -> bool {
     let is_tap = |id: &NetworkId| network(networks, *id).device == DeviceKind::Tap;
     peer.wireguard().is_some() && peer.networks.iter().any(is_tap)
-}
-
-fn family(address: IpAddr) -> &'static str {
-    if address.is_ipv4() { "an IPv4" } else { "an IPv6" }
 }

@@ -22,7 +22,6 @@ mod waiting;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -32,12 +31,12 @@ use self::gate::Gate;
 use self::index::Indices;
 use self::peer::State;
 use super::Transmit;
+use super::opened::Loss;
 use crate::drops::DropReason;
-use crate::peer::{NetworkId, PeerId};
+use crate::peer::PeerId;
 
 pub use key::{KeyError, NoRandomness, PresharedKey, PrivateKey, PublicKey};
 pub use message::DATA_OVERHEAD;
-pub use open::Contents;
 
 /// Peers that a handshake is begun with at the start, before there is anything to send; to the
 /// others it is when there is.
@@ -75,19 +74,6 @@ pub struct Letter {
     pub bytes: Vec<u8>,
 }
 
-/// Packets or messages that end here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loss {
-    /// The network that they belong to.
-    pub network: Option<NetworkId>,
-    /// The peer that they are for or from.
-    pub peer: Option<PeerId>,
-    /// Why.
-    pub reason: DropReason,
-    /// How many.
-    pub packets: u64,
-}
-
 /// What others may want to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -118,19 +104,6 @@ pub struct Post {
     pub events: Vec<Event>,
 }
 
-/// Packets of one peer that arrived together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// Whose they are.
-    pub peer: PeerId,
-    /// The outer traffic class.
-    pub tos: u8,
-    /// The address of ours that they were sent to.
-    pub local: Option<IpAddr>,
-    /// Their places in [`Contents::packets`].
-    pub packets: Range<usize>,
-}
-
 /// What is known of a peer.
 #[derive(Debug)]
 pub struct PeerStatus {
@@ -159,16 +132,9 @@ impl Default for Scratch {
     }
 }
 
-impl Loss {
-    fn of(peer: Option<PeerId>, reason: DropReason, packets: u64) -> Self {
-        Self { network: None, peer, reason, packets }
-    }
-}
-
 impl Post {
     fn lose(&mut self, transmit: &Transmit, reason: DropReason, packets: u64) {
-        let (network, peer) = (Some(transmit.network), Some(transmit.peer));
-        self.losses.push(Loss { network, peer, reason, packets });
+        self.losses.push(Loss::from(transmit, reason, packets));
     }
 
     /// Whether nothing is left to be done.

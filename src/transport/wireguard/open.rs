@@ -10,28 +10,12 @@ use super::gate::{Admission, check_mac1};
 use super::message::{DATA_HEADER, KeyAge, Message, key_age};
 use super::peer::{Opened, State};
 use super::seal::release;
-use super::{Event, Identity, Letter, Loss, Peer, Post, PublicKey, Run, Scratch, WireGuard};
+use super::{Event, Identity, Letter, Peer, Post, PublicKey, Scratch, WireGuard};
 use crate::buffer::{Memory, Piece};
 use crate::drops::DropReason;
 use crate::peer::PeerId;
 use crate::transport::Received;
-
-/// What a batch of messages held.
-#[derive(Default)]
-pub struct Contents {
-    /// Packets of one peer each, in the order of their arrival.
-    pub runs: Vec<Run>,
-    /// The packets that the runs point into.
-    pub packets: Vec<Piece>,
-}
-
-impl Contents {
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.runs.clear();
-        self.packets.clear();
-    }
-}
+use crate::transport::opened::{Contents, Loss, Run};
 
 impl WireGuard {
     /// Opens the messages of a receive buffer, each in its place, and appends the packets in them
@@ -247,14 +231,6 @@ impl Opening<'_> {
             let (peer, to) = (state.id, self.received.from);
             wireguard.remember_endpoint(to);
             post.events.push(Event::Moved { peer, to, local: state.local });
-        }
-    }
-}
-
-impl Contents {
-    fn push(&mut self, run: Run) {
-        if !run.packets.is_empty() {
-            self.runs.push(run);
         }
     }
 }

@@ -11,9 +11,10 @@ use super::index::{Index, random, tunnel_of};
 use super::message::{INITIATION_LEN, KeyAge, counter, key_age, number};
 use super::next::Next;
 use super::waiting::Waiting;
-use super::{Identity, Letter, Loss, Post, PresharedKey, PublicKey};
+use super::{Identity, Letter, Post, PresharedKey, PublicKey};
 use crate::drops::DropReason;
 use crate::peer::PeerId;
+use crate::transport::opened::Loss;
 
 /// How often a peer's timers are looked at, and the jitter of a handshake's retries (white paper,
 /// section 6.1).

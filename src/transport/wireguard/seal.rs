@@ -6,10 +6,11 @@ use std::time::Instant;
 use super::message::{DATA_OVERHEAD, KeyAge, padded};
 use super::peer::State;
 use super::waiting::Packet;
-use super::{Letter, Loss, Post, Scratch, WireGuard};
+use super::{Letter, Post, Scratch, WireGuard};
 use crate::buffer::{Memory, Piece};
 use crate::drops::DropReason;
 use crate::transport::Transmit;
+use crate::transport::opened::Loss;
 
 impl WireGuard {
     /// Seals what a transmit holds into `sealed`, and gives the transmit of that; none where it

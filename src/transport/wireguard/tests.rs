@@ -4,6 +4,8 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::buffer::{Memory, Piece};
+use crate::peer::NetworkId;
+use crate::transport::opened::Contents;
 use crate::transport::{Carrier, Received};
 
 #[cfg(feature = "virtual-time")]

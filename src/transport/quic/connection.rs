@@ -1,0 +1,480 @@
+//! One connection behind its lock: its queue, its timers, what its path takes.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use quinn_proto::{Connection, ConnectionError, ConnectionHandle, Event, VarInt};
+use rustls::pki_types::CertificateDer;
+
+use super::session::Agreed;
+use super::settings::{QUEUE_MAX, QUEUE_MIN};
+use super::waiting::{Packet, Waiting};
+use crate::buffer::{Memory, Piece};
+use crate::drops::DropReason;
+use crate::peer::{NetworkId, PeerId};
+use crate::transport::opened::Loss;
+use crate::transport::overhead;
+
+/// A handshake that takes longer is given up.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+
+/// A connection with traffic within this time is busy: its end is to be noticed soon.
+const BUSY_TIME: Duration = Duration::from_secs(10);
+/// How long a busy peer may be silent before it is asked for a sign of life.
+const BUSY_PING: Duration = Duration::from_millis(500);
+/// How long an idle one may: half the idle timeout, and less than what a NAT remembers.
+const IDLE_PING: Duration = Duration::from_secs(15);
+/// A peer that does not answer for this time may be elsewhere, or gone.
+const SILENCE: Duration = Duration::from_millis(1500);
+
+/// Two connections to a peer go on side by side for this time: what is under way arrives.
+const RETIRING: Duration = Duration::from_secs(1);
+
+/// The path is known when no larger datagram has crossed it for so many round trips and this time.
+const SETTLED_RTTS: u32 = 10;
+const SETTLED_TIME: Duration = Duration::from_millis(500);
+
+/// Why we end a connection: an application error code of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// There is another one to the same peer.
+    Duplicate = 1,
+    /// The handshake took too long.
+    Late = 2,
+    /// The certificate is not accepted (any more).
+    Refused = 3,
+    /// We stop.
+    Stopped = 4,
+}
+
+impl Closing {
+    /// Whether this is what the other end gave as its reason.
+    pub(super) fn is_code(self, code: VarInt) -> bool {
+        code == VarInt::from_u32(self as u32)
+    }
+
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::Duplicate => "duplicate",
+            Self::Late => "handshake takes too long",
+            Self::Refused => "certificate refused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// A connection, shared by the workers.
+pub(super) struct Link {
+    pub(super) id: u64,
+    pub(super) is_dialled: bool,
+    state: Mutex<State>,
+}
+
+impl Link {
+    pub(super) fn new(id: u64, state: State) -> Self {
+        Self { id, is_dialled: state.is_dialled, state: Mutex::new(state) }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Who the other end is, or whether it takes us, is not known yet.
+    Handshake,
+    /// Both ends have accepted each other.
+    Up,
+    /// Over; what remains is to say so.
+    Ended,
+}
+
+/// What becomes of a connection.
+pub(super) enum Happening {
+    /// The other end has shown this certificate chain: it has to be judged.
+    Shown,
+    /// Both ends have accepted each other.
+    Up,
+    /// The path is known, or is another than before, bytes of the outer packet.
+    PathMtu(u16),
+    /// Nothing has come for long.
+    Silent,
+    /// Something has come again.
+    Heard,
+    /// It is over, by the other end or for want of it.
+    Ended(ConnectionError),
+    /// It is over, by us.
+    Closed(Closing),
+}
+
+/// The state of a connection.
+pub(super) struct State {
+    pub(super) connection: Connection,
+    pub(super) handle: ConnectionHandle,
+    pub(super) is_dialled: bool,
+    pub(super) peer: Option<PeerId>,
+    pub(super) stage: Stage,
+    is_connected: bool,
+    /// The certificates of the other end, its own first.
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) begun: Instant,
+    pub(super) established: Option<Instant>,
+    pub(super) last_received: Instant,
+    /// Frames that were authentic so far: what cannot be opened is no sign of life.
+    authentic: u64,
+    last_data: Option<Instant>,
+    last_ping: Instant,
+    unanswered_since: Option<Instant>,
+    pub(super) is_silent: bool,
+    /// It is not any more, which is not told yet.
+    is_heard: bool,
+    retire_at: Option<Instant>,
+    /// The latest time that it was told: workers read the clock one after another, and may have
+    /// the connection in another order.
+    clock: Instant,
+    /// Why we have ended it, until that is told.
+    closing: Option<Closing>,
+    /// Where the other end is.
+    pub(super) remote: SocketAddr,
+    /// The address of ours that it sends to.
+    pub(super) local: Option<IpAddr>,
+    payload_max: u16,
+    max_size: usize,
+    max_size_since: Instant,
+    is_settled: bool,
+    told_mtu: Option<u16>,
+    oversized: Waiting,
+    /// A worker is sending what this has to send; others leave it to that one.
+    pub(super) is_sending: bool,
+    /// The worker that looks at its timers, and when it will.
+    pub(super) owner: usize,
+    pub(super) armed: Option<Instant>,
+}
+
+impl State {
+    pub(super) fn new(
+        connection: Connection,
+        handle: ConnectionHandle,
+        dialled: Option<PeerId>,
+        payload_max: u16,
+        now: Instant,
+    ) -> Self {
+        Self {
+            remote: connection.remote_address(),
+            local: connection.local_ip(),
+            connection,
+            handle,
+            is_dialled: dialled.is_some(),
+            peer: dialled,
+            stage: Stage::Handshake,
+            is_connected: false,
+            chain: Vec::new(),
+            begun: now,
+            established: None,
+            last_received: now,
+            authentic: 0,
+            last_data: None,
+            last_ping: now,
+            unanswered_since: None,
+            is_silent: false,
+            is_heard: false,
+            retire_at: None,
+            clock: now,
+            closing: None,
+            payload_max,
+            max_size: 0,
+            max_size_since: now,
+            is_settled: false,
+            told_mtu: None,
+            oversized: Waiting::default(),
+            is_sending: false,
+            owner: usize::MAX,
+            armed: None,
+        }
+    }
+
+    /// Gives the time for the connection, which never goes back.
+    pub(super) fn advance(&mut self, now: Instant) -> Instant {
+        self.clock = self.clock.max(now);
+        self.clock
+    }
+
+    /// Takes what the connection says of itself; gives what becomes of it, one at a time.
+    pub(super) fn poll(&mut self, now: Instant) -> Option<Happening> {
+        while let Some(event) = self.connection.poll() {
+            match event {
+                Event::Connected => {
+                    self.is_connected = true;
+                    let chain = self.connection.crypto_session().peer_identity();
+                    let chain = chain.and_then(|it| it.downcast().ok());
+                    self.chain = chain.map_or_else(Vec::new, |chain| *chain);
+                    return Some(Happening::Shown);
+                }
+                Event::ConnectionLost { reason } if self.stage != Stage::Ended => {
+                    self.stage = Stage::Ended;
+                    return Some(Happening::Ended(reason));
+                }
+                _ => {}
+            }
+        }
+        if let Some(why) = self.closing.take() {
+            return Some(Happening::Closed(why));
+        }
+        if self.stage == Stage::Handshake && self.is_confirmed() {
+            self.stage = Stage::Up;
+            self.established = Some(now);
+            (self.last_received, self.max_size_since) = (now, now);
+            return Some(Happening::Up);
+        }
+        if self.stage != Stage::Up {
+            return None;
+        }
+        if !self.is_silent && self.unanswered_since.is_some_and(|since| since + SILENCE <= now) {
+            self.is_silent = true;
+            return Some(Happening::Silent);
+        }
+        if std::mem::take(&mut self.is_heard) {
+            return Some(Happening::Heard);
+        }
+        self.poll_path(now).map(Happening::PathMtu)
+    }
+
+    /// Says once more what the path takes.
+    pub(super) fn retell_path(&mut self) {
+        self.told_mtu = None;
+    }
+
+    /// What both ends agreed on.
+    pub(super) fn agreed(&self) -> Option<Agreed> {
+        let data = self.connection.crypto_session().handshake_data()?;
+        data.downcast().ok().map(|agreed| *agreed)
+    }
+
+    /// Whether both ends have accepted each other.
+    pub(super) fn is_up(&self) -> bool {
+        self.stage == Stage::Up
+    }
+
+    /// The kernel knows a smaller path than datagrams are sent for: it is found out anew.
+    pub(super) fn bound_path(&mut self, mtu: u16, now: Instant) {
+        let header = overhead::datagram_header_len(self.remote.ip().to_canonical());
+        if self.is_up() && self.connection.current_mtu() > mtu.saturating_sub(header) {
+            self.shrink_path(now);
+        }
+    }
+
+    /// Whether the other end has accepted us: a server is told by the last message of the
+    /// handshake, a client by what follows (RFC 9001 section 4.1.2).
+    fn is_confirmed(&self) -> bool {
+        self.is_connected
+            && self.peer.is_some()
+            && (!self.is_dialled || self.connection.stats().frame_rx.handshake_done > 0)
+    }
+
+    /// Gives what the path takes, if that is known and was not told yet.
+    fn poll_path(&mut self, now: Instant) -> Option<u16> {
+        let max_size = self.connection.datagrams().max_size().unwrap_or(0);
+        if max_size != self.max_size {
+            (self.max_size, self.max_size_since) = (max_size, now);
+            self.release();
+        }
+        if !self.is_settled && self.settles_at() > now {
+            return None;
+        }
+        if !self.is_settled {
+            self.is_settled = true;
+            self.release();
+        }
+        let header = overhead::datagram_header_len(self.remote.ip().to_canonical());
+        let mtu = (max_size as u16).saturating_add(header + overhead::QUIC);
+        (self.told_mtu.replace(mtu) != Some(mtu)).then_some(mtu)
+    }
+
+    fn settles_at(&self) -> Instant {
+        if self.connection.current_mtu() >= self.payload_max {
+            return self.max_size_since;
+        }
+        self.max_size_since + (self.connection.rtt() * SETTLED_RTTS).max(SETTLED_TIME)
+    }
+
+    /// Queues what waited for a larger path.
+    fn release(&mut self) {
+        if self.oversized.is_empty() {
+            return;
+        }
+        for packet in self.oversized.take() {
+            if packet.bytes.len() <= self.max_size {
+                let _ = self.connection.datagrams().send(packet.bytes, false);
+            } else if !self.is_settled {
+                self.oversized.push(packet);
+            }
+        }
+    }
+
+    /// Queues the datagrams of a run, each `datagram_len` bytes long but for the last.
+    pub(super) fn queue(
+        &mut self,
+        now: Instant,
+        run: &Bytes,
+        datagram_len: usize,
+        network: NetworkId,
+        losses: &mut Vec<Loss>,
+    ) {
+        self.last_data = Some(now);
+        let max_size = self.connection.datagrams().max_size().unwrap_or(0);
+        let mut room = self.queue_room();
+        let (mut too_big, mut no_room) = (0, 0);
+        for start in (0..run.len()).step_by(datagram_len.max(1)) {
+            let datagram = run.slice(start..(start + datagram_len).min(run.len()));
+            let len = datagram.len();
+            if len > max_size {
+                if self.is_settled {
+                    too_big += 1;
+                } else {
+                    let packet = Packet { bytes: datagram, network };
+                    too_big += u64::from(self.oversized.push(packet).is_some());
+                }
+            } else if len > room {
+                no_room += 1;
+            } else if self.connection.datagrams().send(datagram, false).is_ok() {
+                room -= len;
+            } else {
+                no_room += 1;
+            }
+        }
+        let lost = [(too_big, DropReason::QuicTooBig), (no_room, DropReason::QuicQueueFull)];
+        for (packets, reason) in lost.into_iter().filter(|(packets, _)| *packets > 0) {
+            losses.push(Loss { network: Some(network), peer: self.peer, reason, packets });
+        }
+    }
+
+    /// The bytes that may still be queued: about a window of them, what is sent in a round trip.
+    fn queue_room(&mut self) -> usize {
+        let window = self.connection.congestion_state().window();
+        let max = usize::try_from(window).unwrap_or(QUEUE_MAX).clamp(QUEUE_MIN, QUEUE_MAX);
+        let space = self.connection.datagrams().send_buffer_space();
+        space.saturating_sub(QUEUE_MAX - max)
+    }
+
+    /// Copies the datagrams that have come to the front of `room`, and gives where they are.
+    pub(super) fn take_datagrams(
+        &mut self,
+        now: Instant,
+        memory: &mut Memory,
+        room: Piece,
+        packets: &mut Vec<Piece>,
+    ) {
+        let mut at = 0;
+        while let Some(datagram) = self.connection.datagrams().recv() {
+            if at + datagram.len() > room.len as usize {
+                continue;
+            }
+            let piece = room.part(at, datagram.len());
+            memory.bytes_mut(piece).copy_from_slice(&datagram);
+            packets.push(piece);
+            at += datagram.len();
+        }
+        if at > 0 {
+            self.last_data = Some(now);
+        }
+    }
+
+    /// Notes that something has come, if it was authentic; gives whether the other end is
+    /// elsewhere than before.
+    pub(super) fn note_received(&mut self, now: Instant, local: Option<IpAddr>) -> bool {
+        let frames = self.connection.stats().frame_rx;
+        let authentic = frames.datagram + frames.acks + frames.ping;
+        if authentic == self.authentic {
+            return false;
+        }
+        self.authentic = authentic;
+        self.last_received = now;
+        self.unanswered_since = None;
+        self.is_heard |= std::mem::take(&mut self.is_silent);
+        let remote = self.connection.remote_address();
+        let has_moved = remote != self.remote || self.local != local;
+        (self.remote, self.local) = (remote, local);
+        has_moved
+    }
+
+    /// Does what is due by time.
+    pub(super) fn handle_deadline(&mut self, now: Instant) {
+        let now = self.advance(now);
+        if self.connection.poll_timeout().is_some_and(|at| at <= now) {
+            self.connection.handle_timeout(now);
+        }
+        match self.stage {
+            Stage::Handshake if self.begun + HANDSHAKE_TIME <= now => {
+                self.close(now, Closing::Late);
+            }
+            Stage::Up if self.retire_at.is_some_and(|at| at <= now) => {
+                self.close(now, Closing::Duplicate);
+            }
+            Stage::Up if self.pings_at(now) <= now => {
+                self.last_ping = now;
+                self.unanswered_since.get_or_insert(now);
+                self.connection.ping();
+            }
+            Stage::Handshake | Stage::Up | Stage::Ended => {}
+        }
+    }
+
+    fn pings_at(&self, now: Instant) -> Instant {
+        let is_busy = self.last_data.is_some_and(|at| at + BUSY_TIME > now);
+        let after = if is_busy || self.unanswered_since.is_some() { BUSY_PING } else { IDLE_PING };
+        self.last_received.max(self.last_ping) + after
+    }
+
+    /// Gives when something is due next.
+    pub(super) fn due(&mut self, now: Instant) -> Option<Instant> {
+        let own = match self.stage {
+            Stage::Handshake => Some(self.begun + HANDSHAKE_TIME),
+            Stage::Up => {
+                let silent = self.unanswered_since.filter(|_| !self.is_silent);
+                let times = [
+                    Some(self.pings_at(now)),
+                    silent.map(|since| since + SILENCE),
+                    (!self.is_settled).then(|| self.settles_at()),
+                    self.retire_at,
+                ];
+                times.into_iter().flatten().min()
+            }
+            Stage::Ended => None,
+        };
+        [own, self.connection.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Ends the connection, and says so to the other end.
+    pub(super) fn close(&mut self, now: Instant, why: Closing) {
+        if self.stage == Stage::Ended {
+            return;
+        }
+        let text = Bytes::from_static(why.text().as_bytes());
+        self.connection.close(now, VarInt::from_u32(why as u32), text);
+        (self.stage, self.closing) = (Stage::Ended, Some(why));
+    }
+
+    /// Ends the connection soon: there is another one.
+    pub(super) fn retire(&mut self, now: Instant) {
+        self.retire_at.get_or_insert(now + RETIRING);
+    }
+
+    /// The kernel has refused a datagram that was no probe: unless it knows the path by now, which
+    /// has been looked for since, that is another one.
+    pub(super) fn refuse_size(&mut self, now: Instant) {
+        if self.is_up() && self.is_settled {
+            self.shrink_path(now);
+        }
+    }
+
+    /// The kernel knows a smaller path, or has refused a datagram: what crosses it is found out
+    /// anew.
+    fn shrink_path(&mut self, now: Instant) {
+        self.connection.path_changed(now);
+        (self.is_settled, self.max_size_since) = (false, now);
+    }
+}
