@@ -141,8 +141,16 @@ impl Peer {
         address.is_unspecified() || is_neighbour || self.filter.allows_ip(address)
     }
 
+    /// What comes of ICMP may be forged, and is believed no further than standards go; what QUIC
+    /// has found out, the peer itself has answered.
     pub(super) fn learn_path_mtu(&mut self, path_mtu: u16) {
-        self.path_mtu = Some(path_mtu.max(overhead::smallest_path_mtu(self.ip())));
+        let smallest = match self.crossing {
+            Crossing::Vxlan { .. } | Crossing::WireGuard { .. } => {
+                overhead::smallest_path_mtu(self.ip())
+            }
+            Crossing::Quic { .. } => 0,
+        };
+        self.path_mtu = Some(path_mtu.max(smallest));
     }
 
     fn new(settings: &PeerSettings) -> Self {

@@ -29,6 +29,18 @@ const IDLE_PING: Duration = Duration::from_secs(15);
 /// A peer that does not answer for this time may be elsewhere, or gone.
 const SILENCE: Duration = Duration::from_millis(1500);
 
+/// Where nothing is acknowledged for this time, and some round trips, large packets may vanish: the
+/// probes of the library would be as large, as long as there is something queued.
+const HOLE_TIME: Duration = Duration::from_millis(300);
+const HOLE_RTTS: u32 = 3;
+
+/// What every path takes (RFC 9000 section 14).
+const PAYLOAD_MIN: u16 = 1200;
+
+/// Connections that come up within this time, and some round trips, were dialled at once.
+const TOGETHER: Duration = Duration::from_secs(1);
+const TOGETHER_RTTS: u32 = 4;
+
 /// Two connections to a peer go on side by side for this time: what is under way arrives.
 const RETIRING: Duration = Duration::from_secs(1);
 
@@ -127,6 +139,8 @@ pub(super) struct State {
     /// Frames that were authentic so far: what cannot be opened is no sign of life.
     authentic: u64,
     last_data: Option<Instant>,
+    /// The first data that was queued since something came.
+    unheard_since: Option<Instant>,
     last_ping: Instant,
     unanswered_since: Option<Instant>,
     pub(super) is_silent: bool,
@@ -178,6 +192,7 @@ impl State {
             last_received: now,
             authentic: 0,
             last_data: None,
+            unheard_since: None,
             last_ping: now,
             unanswered_since: None,
             is_silent: false,
@@ -252,6 +267,12 @@ impl State {
     pub(super) fn agreed(&self) -> Option<Agreed> {
         let data = self.connection.crypto_session().handshake_data()?;
         data.downcast().ok().map(|agreed| *agreed)
+    }
+
+    /// Whether it came up just now.
+    pub(super) fn is_new(&self, now: Instant) -> bool {
+        let together = TOGETHER.max(self.connection.rtt() * TOGETHER_RTTS);
+        self.established.is_none_or(|at| now < at + together)
     }
 
     /// Whether both ends have accepted each other.
@@ -341,6 +362,7 @@ impl State {
             } else if len > room {
                 no_room += 1;
             } else if self.connection.datagrams().send(datagram, false).is_ok() {
+                self.unheard_since.get_or_insert(now);
                 room -= len;
             } else {
                 no_room += 1;
@@ -393,7 +415,7 @@ impl State {
         }
         self.authentic = authentic;
         self.last_received = now;
-        self.unanswered_since = None;
+        (self.unanswered_since, self.unheard_since) = (None, None);
         self.is_heard |= std::mem::take(&mut self.is_silent);
         let remote = self.connection.remote_address();
         let has_moved = remote != self.remote || self.local != local;
@@ -414,6 +436,9 @@ impl State {
             Stage::Up if self.retire_at.is_some_and(|at| at <= now) => {
                 self.close(now, Closing::Duplicate);
             }
+            Stage::Up if self.suspects_hole_at().is_some_and(|at| at <= now) => {
+                self.shrink_path(now);
+            }
             Stage::Up if self.pings_at(now) <= now => {
                 self.last_ping = now;
                 self.unanswered_since.get_or_insert(now);
@@ -421,6 +446,12 @@ impl State {
             }
             Stage::Handshake | Stage::Up | Stage::Ended => {}
         }
+    }
+
+    /// When large packets are thought to vanish, unless something comes.
+    fn suspects_hole_at(&self) -> Option<Instant> {
+        let since = self.unheard_since.filter(|_| self.connection.current_mtu() > PAYLOAD_MIN)?;
+        Some(since + HOLE_TIME.max(self.connection.rtt() * HOLE_RTTS))
     }
 
     fn pings_at(&self, now: Instant) -> Instant {
@@ -440,6 +471,7 @@ impl State {
                     silent.map(|since| since + SILENCE),
                     (!self.is_settled).then(|| self.settles_at()),
                     self.retire_at,
+                    self.suspects_hole_at(),
                 ];
                 times.into_iter().flatten().min()
             }

@@ -115,9 +115,11 @@ impl Quic {
         };
         let Some(peer) = id.and_then(|id| self.peer(id)) else { return };
         let prefers_dialled = self.prefers_dialled(&chain);
+        let former = peer.lock().current.clone();
+        let began_together = former.is_some_and(|former| former.lock().is_new(now));
         let mut state = peer.lock();
         let is_first = state.current.is_none();
-        let attached = state.attach(link, prefers_dialled);
+        let attached = state.attach(link, prefers_dialled, began_together);
         state.is_silent = false;
         state.dial.succeed(now);
         let waiting: Vec<_> = match attached.is_current {

@@ -62,15 +62,22 @@ impl Peer {
 }
 
 impl State {
-    /// Takes a connection that is up. Of two, both ends keep the one that the same end has
-    /// dialled: ours if `prefers_dialled`; of two that one end has dialled, the newer.
-    pub(super) fn attach(&mut self, link: &Arc<Link>, prefers_dialled: bool) -> Attached {
+    /// Takes a connection that is up. Of two that began together, both ends keep the one that the
+    /// same end has dialled: ours if `prefers_dialled`. Otherwise they keep the newer one: who has
+    /// a connection dials only if that does not serve any more.
+    pub(super) fn attach(
+        &mut self,
+        link: &Arc<Link>,
+        prefers_dialled: bool,
+        began_together: bool,
+    ) -> Attached {
         let Some(current) = &self.current else {
             self.current = Some(Arc::clone(link));
             return Attached { retired: Vec::new(), is_current: true };
         };
         let is_same_way = current.is_dialled == link.is_dialled;
-        let is_current = is_same_way || link.is_dialled == prefers_dialled;
+        let is_newer = is_same_way || self.is_silent || !began_together;
+        let is_current = is_newer || link.is_dialled == prefers_dialled;
         let loser = match is_current {
             true => self.current.replace(Arc::clone(link)),
             false => Some(Arc::clone(link)),
