@@ -11,8 +11,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tunctl::api::query::{self, QueryReceiver};
 use tunctl::api::report::{
-    DeviceKind, DeviceOffload, Drops, FdbEntry, FdbPage, NamedDrops, Network, Peer, Route, Socket,
-    SocketCarrier, State, Worker,
+    DeviceKind, DeviceOffload, Drops, FdbEntry, FdbPage, NamedDrops, Network, Peer, QuicConnection,
+    Route, Socket, SocketCarrier, State, Worker,
 };
 use tunctl::api::{self, Answer, Bound, Identity, Limits, Query};
 use tunctl::drops::{DropCounters, DropReason};
@@ -205,7 +205,8 @@ fn site_b() -> Peer {
 fn site_c() -> Peer {
     Peer {
         name: "site-c".into(),
-        endpoint: Some("[2001:db8::3]:4789".parse().unwrap()),
+        transport: "quic".into(),
+        endpoint: Some("[2001:db8::3]:4433".parse().unwrap()),
         local: None,
         networks: vec!["office".into()],
         entries: 0,
@@ -215,6 +216,16 @@ fn site_c() -> Peer {
         received_bytes: 0,
         last_received_secs: None,
         drops: 0,
+        quic: Some(QuicConnection {
+            dialled: true,
+            certificate_sha256: None,
+            certificate_expires: None,
+            group: None,
+            cipher: None,
+            rtt_us: 0,
+            window_bytes: 65_536,
+            lost_packets: 0,
+        }),
         ..site_b()
     }
 }

@@ -71,7 +71,7 @@ fn peers_are_a_table() {
         "\
 PEER    TRANSPORT  ENDPOINT            LOCAL      PATH MTU  ENTRIES     SENT  RECEIVED  LAST RECEIVED   HANDSHAKE  DROPS  NETWORKS
 site-b  vxlan      192.0.2.2:4789      192.0.2.1      1500     1200  1.4 MiB     120 B      1m 2s ago           -      4  office routed
-site-c  vxlan      [2001:db8::3]:4789  -              1500        0      0 B       0 B          never           -      0  office
+site-c  quic       [2001:db8::3]:4433  -              1500        0      0 B       0 B          never           -      0  office
 site-d  wireguard  -                   -              1500        0      0 B       0 B          never  1m 59s ago      0  office
 "
     );
@@ -246,7 +246,10 @@ fn documented_keys(help: &str) -> BTreeSet<String> {
     let mut depth = 0;
     let mut word = String::new();
     for character in json.chars() {
-        if character.is_ascii_lowercase() || character == '_' {
+        if character.is_ascii_lowercase()
+            || character == '_'
+            || !word.is_empty() && character.is_ascii_digit()
+        {
             word.push(character);
             continue;
         }

@@ -44,6 +44,11 @@ pub struct Arrivals {
 impl Flow<'_> {
     /// Sends for as long as `work` takes; gives what came of it, and what the work gave.
     pub fn during<T>(self, work: impl FnOnce() -> T) -> (Arrivals, T) {
+        self.of_lengths(LENGTHS, work)
+    }
+
+    /// As [`Flow::during`], with datagrams of these lengths: from 8 on, up to below the second.
+    pub fn of_lengths<T>(self, lengths: (usize, usize), work: impl FnOnce() -> T) -> (Arrivals, T) {
         let receiver = udp::socket(self.to, self.address);
         receiver.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
         let target = receiver.local_addr().unwrap();
@@ -51,8 +56,8 @@ impl Flow<'_> {
         let sender = udp::socket(self.from, any);
         let (ends, sent) = (AtomicBool::new(false), AtomicU64::new(0));
         thread::scope(|scope| {
-            let receiving = scope.spawn(|| receive(&receiver, &ends, &sent));
-            let sending = scope.spawn(|| send(&sender, target, self.every, &ends, &sent));
+            let receiving = scope.spawn(|| receive(&receiver, lengths, &ends, &sent));
+            let sending = scope.spawn(|| self.send(&sender, target, lengths, &ends, &sent));
             let done = {
                 // Also if the work panics.
                 let _end = End(&ends);
@@ -65,6 +70,26 @@ impl Flow<'_> {
     }
 }
 
+impl Flow<'_> {
+    fn send(
+        self,
+        socket: &UdpSocket,
+        to: SocketAddr,
+        lengths: (usize, usize),
+        ends: &AtomicBool,
+        sent: &AtomicU64,
+    ) {
+        let mut next = Instant::now();
+        while !ends.load(Ordering::SeqCst) {
+            // A refusal is one more way to lose a datagram.
+            let _ = socket.send_to(&datagram(sent.load(Ordering::SeqCst), lengths), to);
+            sent.fetch_add(1, Ordering::SeqCst);
+            next += self.every;
+            thread::park_timeout(next.saturating_duration_since(Instant::now()));
+        }
+    }
+}
+
 struct End<'a>(&'a AtomicBool);
 
 impl Drop for End<'_> {
@@ -74,25 +99,18 @@ impl Drop for End<'_> {
 }
 
 /// Makes a datagram: its number, then bytes that follow from it.
-fn datagram(number: u64) -> Vec<u8> {
+fn datagram(number: u64, (least, most): (usize, usize)) -> Vec<u8> {
     let mut random = Random::new(number);
-    let (least, most) = LENGTHS;
     let len = least + random.next() as usize % (most - least);
     [&number.to_be_bytes()[..], &random.bytes(len - 8)].concat()
 }
 
-fn send(socket: &UdpSocket, to: SocketAddr, every: Duration, ends: &AtomicBool, sent: &AtomicU64) {
-    let mut next = Instant::now();
-    while !ends.load(Ordering::SeqCst) {
-        // A refusal is one more way to lose a datagram.
-        let _ = socket.send_to(&datagram(sent.load(Ordering::SeqCst)), to);
-        sent.fetch_add(1, Ordering::SeqCst);
-        next += every;
-        thread::park_timeout(next.saturating_duration_since(Instant::now()));
-    }
-}
-
-fn receive(socket: &UdpSocket, ends: &AtomicBool, sent: &AtomicU64) -> Arrivals {
+fn receive(
+    socket: &UdpSocket,
+    lengths: (usize, usize),
+    ends: &AtomicBool,
+    sent: &AtomicU64,
+) -> Arrivals {
     let mut arrivals = Arrivals::default();
     let mut seen: Vec<bool> = vec![];
     let mut buffer = vec![0; 65_536];
@@ -102,7 +120,7 @@ fn receive(socket: &UdpSocket, ends: &AtomicBool, sent: &AtomicU64) -> Arrivals 
         let result = socket.recv(&mut buffer);
         let now = Instant::now();
         if let Ok(len) = result {
-            arrivals.take(&buffer[..len], &mut seen);
+            arrivals.take(&buffer[..len], lengths, &mut seen);
             arrivals.pause = arrivals.pause.max(now - last);
             last = now;
             continue;
@@ -122,9 +140,9 @@ fn receive(socket: &UdpSocket, ends: &AtomicBool, sent: &AtomicU64) -> Arrivals 
 }
 
 impl Arrivals {
-    fn take(&mut self, bytes: &[u8], seen: &mut Vec<bool>) {
+    fn take(&mut self, bytes: &[u8], lengths: (usize, usize), seen: &mut Vec<bool>) {
         let number = bytes.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
-        let Some(number) = number.filter(|number| datagram(*number) == bytes) else {
+        let Some(number) = number.filter(|number| datagram(*number, lengths) == bytes) else {
             self.changed += 1;
             return;
         };

@@ -5,16 +5,18 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::ifaddrs::getifaddrs;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockType, bind, recvmsg,
     sendmsg, setsockopt,
 };
+use nix::sys::time::TimeSpec;
 use nix::{setsockopt_impl, sockopt_impl};
 use std::os::fd::AsFd;
 use tunctl::lab::Host;
 
 sockopt_impl!(PacketAuxdata, SetOnly, libc::SOL_PACKET, libc::PACKET_AUXDATA, bool);
+sockopt_impl!(PacketIgnoreOutgoing, SetOnly, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, bool);
 sockopt_impl!(PacketVnetHeader, SetOnly, libc::SOL_PACKET, libc::PACKET_VNET_HDR, bool);
 
 /// How long a frame may take.
@@ -31,7 +33,7 @@ mod auxdata {
     pub const STATUS_VLAN_TPID_VALID: u32 = 1 << 6;
 }
 
-/// Every frame of one interface, in and out.
+/// Every frame of one interface.
 pub struct Frames {
     socket: OwnedFd,
     interface: String,
@@ -51,6 +53,14 @@ impl Frames {
             socket
         });
         let frames = Self { socket, interface: interface.into() };
+        frames.drain();
+        frames
+    }
+
+    /// Opens an interface of a host for what arrives there, and not what leaves.
+    pub fn arriving(host: &Host, interface: &str) -> Self {
+        let frames = Self::open(host, interface);
+        setsockopt(&frames.socket, PacketIgnoreOutgoing, &true).unwrap();
         frames.drain();
         frames
     }
@@ -118,10 +128,10 @@ impl Frames {
         while self.next_within(Duration::ZERO).is_some() {}
     }
 
-    fn next_within(&self, patience: Duration) -> Option<Vec<u8>> {
+    /// Gives the next frame, if one comes in time.
+    pub fn next_within(&self, patience: Duration) -> Option<Vec<u8>> {
         let mut ready = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(patience).unwrap();
-        if poll(&mut ready, timeout).unwrap() == 0 {
+        if ppoll(&mut ready, Some(TimeSpec::from_duration(patience)), None).unwrap() == 0 {
             return None;
         }
         Some(self.receive())

@@ -7,24 +7,30 @@
 #![allow(clippy::unwrap_used)]
 
 mod cases;
+mod certificates;
 mod config;
 mod daemon;
 mod flow;
 mod frames;
 mod harness;
 mod kernel;
+mod load;
+mod moving;
 mod need;
 mod pair;
 mod place;
 mod program;
 mod quic;
+mod quic_pair;
 #[path = "../relay.rs"]
 mod relay;
+mod stranger;
 mod stream;
 mod surroundings;
 mod tcp;
 mod udp;
 mod wait;
+mod wan;
 mod wg_crowd;
 mod wg_end;
 mod wg_fake;

@@ -120,6 +120,22 @@ pub fn detour(family: Family) -> Detour {
     }
 }
 
+/// Makes two nodes of one subnet, each with a wire to a third host that has no address: what it does
+/// not carry from `left0` to `right0` and back stays where it is.
+pub fn apart(family: Family) -> ([Node; 2], Host) {
+    let [left, right, middle] = ["a", "b", "middle"].map(|name| Host::new(name).unwrap());
+    for (host, port, number) in [(&left, "left0", 1), (&right, "right0", 2)] {
+        let address = [family.net(0, number)];
+        lab::connect(
+            End { host, interface: UNDERLAY, addresses: &address },
+            End { host: &middle, interface: port, addresses: &[] },
+            1500,
+        )
+        .unwrap();
+    }
+    ([node(left, 0, family, 1), node(right, 0, family, 2)], middle)
+}
+
 /// Joins two hosts by a wire of 1500 bytes: for each its interface there and its number on `link`.
 pub fn wire(family: Family, link: u8, left: (&Host, &str, u8), right: (&Host, &str, u8)) {
     let addresses = [[family.net(link, left.2)], [family.net(link, right.2)]];

@@ -17,6 +17,11 @@ mod order;
 mod outer;
 mod pairs;
 mod quic;
+mod quic_changes;
+mod quic_far;
+mod quic_format;
+mod quic_path_mtu;
+mod quic_refusals;
 mod scene;
 mod security;
 mod shared_prefix;
@@ -70,6 +75,11 @@ pub fn all() -> Vec<Case> {
         wireguard_wire::cases(),
         wg_real::cases(),
         wg_real_changes::cases(),
+        quic_changes::cases(),
+        quic_format::cases(),
+        quic_path_mtu::cases(),
+        quic_refusals::cases(),
+        quic_far::cases(),
         bad_wire::cases(),
         noise::cases(),
         beside_noise::cases(),
