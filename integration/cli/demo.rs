@@ -17,14 +17,17 @@ use crate::program::{program, tunctl};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[test]
-fn demo_shows_traffic_and_tables_of_both_hosts_over_wireguard() {
+fn demo_shows_traffic_and_tables_of_both_hosts_over_what_is_encrypted() {
     if !can_make_devices() {
         return;
     }
-    for (device, drawn, table) in
-        [("tun", "= wireguard =", "routes"), ("tap", "= vxlan in wireguard =", "fdb")]
-    {
-        let ended = tunctl(&format!("demo --transport wireguard --device {device} --for 1"));
+    for (transport, port, device, drawn, table) in [
+        ("wireguard", 51820, "tun", "= wireguard =", "routes"),
+        ("wireguard", 51820, "tap", "= vxlan in wireguard =", "fdb"),
+        ("quic", 4433, "tun", "= quic VNI 42 =", "routes"),
+        ("quic", 4433, "tap", "= quic VNI 42 =", "fdb"),
+    ] {
+        let ended = tunctl(&format!("demo --transport {transport} --device {device} --for 1"));
 
         let text = &ended.stdout;
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{text}");
@@ -36,7 +39,7 @@ fn demo_shows_traffic_and_tables_of_both_hosts_over_wireguard() {
                 assert!(text.contains(&format!("\n[{host}] tunctl {verb}\n")), "{text}");
             }
             let words = |line: &str| line.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
-            let peer = format!("{host} wireguard {address}:51820");
+            let peer = format!("{host} {transport} {address}:{port}");
             assert!(text.lines().any(|line| words(line) == peer), "{text}");
         }
         assert!(text.ends_with("nothing is left of the hosts.\n"), "{text}");

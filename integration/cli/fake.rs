@@ -219,7 +219,7 @@ fn site_c() -> Peer {
         quic: Some(QuicConnection {
             dialled: true,
             certificate_sha256: None,
-            certificate_expires: None,
+            certificate_expires: Some(1_700_000_000),
             group: None,
             cipher: None,
             rtt_us: 0,
@@ -237,6 +237,7 @@ fn site_d() -> Peer {
         public_key: Some("C3s6OaSQxKHqZYgvw3Inv/3ruscxCDd4+wCW7RY1bys=".into()),
         last_handshake_secs: Some(119),
         endpoint: None,
+        quic: None,
         ..site_c()
     }
 }

@@ -69,10 +69,10 @@ fn peers_are_a_table() {
     assert_eq!(
         printed(&FakeDaemon::start(), "peers"),
         "\
-PEER    TRANSPORT  ENDPOINT            LOCAL      PATH MTU  ENTRIES     SENT  RECEIVED  LAST RECEIVED   HANDSHAKE  DROPS  NETWORKS
-site-b  vxlan      192.0.2.2:4789      192.0.2.1      1500     1200  1.4 MiB     120 B      1m 2s ago           -      4  office routed
-site-c  quic       [2001:db8::3]:4433  -              1500        0      0 B       0 B          never           -      0  office
-site-d  wireguard  -                   -              1500        0      0 B       0 B          never  1m 59s ago      0  office
+PEER    TRANSPORT  ENDPOINT            LOCAL      PATH MTU  ENTRIES     SENT  RECEIVED  LAST RECEIVED   HANDSHAKE  EXPIRES  DROPS  NETWORKS
+site-b  vxlan      192.0.2.2:4789      192.0.2.1      1500     1200  1.4 MiB     120 B      1m 2s ago           -        -      4  office routed
+site-c  quic       [2001:db8::3]:4433  -              1500        0      0 B       0 B          never       never  expired      0  office
+site-d  wireguard  -                   -              1500        0      0 B       0 B          never  1m 59s ago        -      0  office
 "
     );
 }

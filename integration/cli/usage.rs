@@ -53,15 +53,16 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
             "invalid value 'x' for '--device <DEVICE>' [possible values: tun, tap]",
         ),
         (
-            "demo --transport quic",
-            "invalid value 'quic' for '--transport <TRANSPORT>' [possible values: vxlan, \
-             wireguard]",
+            "demo --transport tcp",
+            "invalid value 'tcp' for '--transport <TRANSPORT>' [possible values: vxlan, \
+             wireguard, quic]",
         ),
         (
             "bench vxlan",
             "invalid value 'vxlan' for '[CASE]...': no case is named vxlan; there are: raw, \
              kernel-vxlan, vxlan-tap, vxlan-tun, vxlan-tap-to-kernel, kernel-to-vxlan-tap, \
-             wireguard-tun, wireguard-tap, wireguard-go, boringtun-cli, gotatun, vpncloud, openvpn",
+             wireguard-tun, wireguard-tap, quic-tun, quic-tap, wireguard-go, boringtun-cli, \
+             gotatun, vpncloud, openvpn",
         ),
         (
             "bench --measure rtt,tcp",

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::table::Align::{Left, Right};
 use super::table::Table;
@@ -114,6 +115,7 @@ pub(super) fn peers(out: &mut impl Write, peers: &[Peer]) -> io::Result<()> {
         ("RECEIVED", Right),
         ("LAST RECEIVED", Right),
         ("HANDSHAKE", Right),
+        ("EXPIRES", Right),
         ("DROPS", Right),
         ("NETWORKS", Left),
     ]);
@@ -128,15 +130,27 @@ pub(super) fn peers(out: &mut impl Write, peers: &[Peer]) -> io::Result<()> {
             units::bytes(peer.sent_bytes),
             units::bytes(peer.received_bytes),
             since(peer.last_received_secs),
-            match &peer.public_key {
-                Some(_) => since(peer.last_handshake_secs),
-                None => NOTHING.into(),
+            match &*peer.transport {
+                "vxlan" => NOTHING.into(),
+                _ => since(peer.last_handshake_secs),
             },
+            expires(peer),
             peer.drops.to_string(),
             list(&peer.networks),
         ]);
     }
     table.print(out)
+}
+
+/// How long the peer's certificate can be used.
+fn expires(peer: &Peer) -> String {
+    let at = peer.quic.as_ref().and_then(|quic| quic.certificate_expires);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    match at.map(|at| at.checked_sub(now)) {
+        None => NOTHING.into(),
+        Some(None) => "expired".into(),
+        Some(Some(left)) => format!("in {}", units::seconds(left)),
+    }
 }
 
 fn since(secs: Option<u64>) -> String {
