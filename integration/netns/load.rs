@@ -21,6 +21,8 @@ pub struct Line<'a> {
     pub from: &'a Host,
     pub to: &'a Host,
     pub address: IpAddr,
+    /// The congestion control of TCP, by the kernel's name.
+    pub control: &'static str,
 }
 
 impl Line<'_> {
@@ -111,6 +113,8 @@ impl Line<'_> {
         let sender = self.from.run(|| TcpStream::connect_timeout(&target, STALL)).unwrap();
         let (receiver, _) = listener.accept().unwrap();
         for socket in [&sender, &receiver] {
+            let control = self.control.as_bytes();
+            SockRef::from(socket).set_tcp_congestion(control).expect("a control of this kernel");
             socket.set_nodelay(true).unwrap();
             socket.set_read_timeout(Some(STALL)).unwrap();
             socket.set_write_timeout(Some(STALL)).unwrap();

@@ -33,8 +33,8 @@ const CA_LIST: &str = "ca.crl";
 
 pub(super) const HELP: &str = "\
 Examples:
-  tunctl gencert site-a                   NAME.crt and NAME.pem, which nobody has to vouch for: peers
-                                          know it by its certificate_sha256
+  tunctl gencert site-a                   site-a.crt and site-a.pem; peers know it by its
+                                          certificate_sha256, nobody has to vouch for it
   tunctl gencert --make-ca DIR            an authority: ca.crt for every peer, ca.pem for nobody
   tunctl gencert site-a --ca DIR          by this authority: peers know it by its name
   tunctl gencert --revoke CERT --ca DIR   adds it to ca.crl, the crl_file of every peer

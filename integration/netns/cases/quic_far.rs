@@ -1,6 +1,7 @@
 //! Over QUIC on a long way: what TCP inside reaches, how long its round trips take under load, and
 //! what a flood inside leaves to others on the way. Each beside plain TCP on the same way, in turn.
 
+use std::env;
 use std::thread;
 use std::time::Duration;
 
@@ -24,40 +25,57 @@ const WAY: Way = Way {
 /// The same with losses and reordering.
 const ROUGH: Way = Way { loss: 10, overtaken: 10, ..WAY };
 
+/// What TCP's congestion control may be, inside and beside: loss makes the one slow and not the other.
+const CONTROLS: [&str; 2] = ["cubic", "bbr"];
+
+/// Names another congestion control for QUIC than the default.
+const CONGESTION: &str = "TUNCTL_TEST_CONGESTION";
+
 const ROUNDS: usize = 3;
 const TIME: Duration = Duration::from_secs(8);
 
 pub fn cases() -> Vec<Case> {
     let limit = Duration::from_secs(300);
-    let cases = [
-        Case::over_both("measure_quic_stream_on_a_rough_way", |family| stream(family, ROUGH)),
-        Case::over_both("measure_quic_stream_on_a_long_way", |family| stream(family, WAY)),
-        Case::over_both("measure_quic_round_trips_on_a_rough_way", |f| round_trips(f, ROUGH)),
-        Case::over_both("measure_quic_round_trips_on_a_long_way", |f| round_trips(f, WAY)),
-        Case::over_both("measure_quic_flood_leaves_room", flood),
-        Case::over_both("measure_way_is_as_said", way_is_as_said),
-    ];
+    let mut cases = vec![Case::over_both("measure_way_is_as_said", way_is_as_said)];
+    for control in CONTROLS {
+        for (name, way) in [("rough", ROUGH), ("long", WAY)] {
+            let case = |what, run: fn(Family, Way, &'static str)| {
+                let name = format!("measure_quic_{what}_on_a_{name}_way::{control}");
+                Case::over_both(&name, move |family| run(family, way, control))
+            };
+            cases.push(case("stream", stream));
+            cases.push(case("round_trips", round_trips));
+            cases.push(case("flood", flood));
+        }
+    }
     let needs = [Need::Program("ethtool")];
     each(cases, |case| case.needs(&needs).needs(OURS).alone().within(limit))
 }
 
 fn make(family: Family, way: Way) -> (Wan, Pair) {
     let (wan, nodes) = Wan::between(family, way, 7);
-    let pair = Plan::new(family, Kind::Tun).launch(nodes, None);
+    let mut plan = Plan::new(family, Kind::Tun);
+    if let Ok(congestion) = env::var(CONGESTION) {
+        for end in &mut plan.ends {
+            end.table = format!("congestion = \"{congestion}\"");
+        }
+    }
+    let pair = plan.launch(nodes, None);
     until_up(&pair);
     (wan, pair)
 }
 
 /// The way beside the tunnel, and the one through it.
-fn lines(pair: &Pair) -> [Line<'_>; 2] {
+fn lines<'a>(pair: &'a Pair, control: &'static str) -> [Line<'a>; 2] {
     let [from, to] = [pair.host(0), pair.host(1)];
-    [pair.nodes[1].address, overlay(1)[0]].map(|address| Line { from, to, address })
+    [pair.nodes[1].address, overlay(1)[0]].map(|address| Line { from, to, address, control })
 }
 
-fn stream(family: Family, way: Way) {
+fn stream(family: Family, way: Way, control: &'static str) {
     let (wan, pair) = make(family, way);
     let ratios = (0..ROUNDS).map(|_| {
-        let [plain, tunnel] = lines(&pair).map(|line| line.stream(|| thread::sleep(TIME)).0 / 1e6);
+        let [plain, tunnel] =
+            lines(&pair, control).map(|line| line.stream(|| thread::sleep(TIME)).0 / 1e6);
         note(&format!("plain {plain:.1}, tunnel {tunnel:.1} Mbit/s"));
         tunnel / plain
     });
@@ -66,10 +84,10 @@ fn stream(family: Family, way: Way) {
     assert!(ratio >= 0.7, "{ratio}");
 }
 
-fn round_trips(family: Family, way: Way) {
+fn round_trips(family: Family, way: Way, control: &'static str) {
     let (wan, pair) = make(family, way);
     let ratios = (0..ROUNDS).map(|_| {
-        let [plain, tunnel] = lines(&pair).map(|line| {
+        let [plain, tunnel] = lines(&pair, control).map(|line| {
             let ask = || line.round_trips(TIME, Duration::from_millis(5));
             p99(&line.stream(ask).1)
         });
@@ -81,13 +99,13 @@ fn round_trips(family: Family, way: Way) {
     assert!(ratio <= 3.0, "{ratio}");
 }
 
-fn flood(family: Family) {
-    let (wan, pair) = make(family, WAY);
-    let [plain, tunnel] = lines(&pair);
+fn flood(family: Family, way: Way, control: &'static str) {
+    let (wan, pair) = make(family, way);
+    let [plain, tunnel] = lines(&pair, control);
     let shares = (0..ROUNDS).map(|_| {
-        let rate = tunnel.flood(2 * WAY.rate, || plain.stream(|| thread::sleep(TIME)).0);
+        let rate = tunnel.flood(2 * way.rate, || plain.stream(|| thread::sleep(TIME)).0);
         note(&format!("beside a flood: {:.1} Mbit/s", rate / 1e6));
-        rate / WAY.rate as f64
+        rate / way.rate as f64
     });
     let share = median(shares);
     note(&format!("share of the way: {share:.3}; {:?}", wan.fates));
@@ -97,7 +115,8 @@ fn flood(family: Family) {
 /// What is measured by is as it says: a yardstick that is wrong makes every figure wrong.
 fn way_is_as_said(family: Family) {
     let (_wan, [left, right]) = Wan::between(family, WAY, 7);
-    let line = Line { from: &left.host, to: &right.host, address: right.address };
+    let line =
+        Line { from: &left.host, to: &right.host, address: right.address, control: CONTROLS[0] };
     let idle = line.round_trips(Duration::from_secs(1), Duration::from_millis(5));
     let (rate, ()) = line.stream(|| thread::sleep(Duration::from_secs(4)));
     note(&format!("{:.1?}, {:.1} Mbit/s", idle[idle.len() / 2], rate / 1e6));

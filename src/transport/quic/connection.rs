@@ -1,5 +1,8 @@
 //! One connection behind its lock: its queue, its timers, what its path takes.
 
+mod path;
+mod timers;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,27 +18,9 @@ use crate::buffer::{Memory, Piece};
 use crate::drops::DropReason;
 use crate::peer::{NetworkId, PeerId};
 use crate::transport::opened::Loss;
-use crate::transport::overhead;
 
-/// A handshake that takes longer is given up.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
-
-/// A connection with traffic within this time is busy: its end is to be noticed soon.
-const BUSY_TIME: Duration = Duration::from_secs(10);
-/// How long a busy peer may be silent before it is asked for a sign of life.
-const BUSY_PING: Duration = Duration::from_millis(500);
-/// How long an idle one may: half the idle timeout, and less than what a NAT remembers.
-const IDLE_PING: Duration = Duration::from_secs(15);
 /// A peer that does not answer for this time may be elsewhere, or gone.
 const SILENCE: Duration = Duration::from_millis(1500);
-
-/// Where nothing is acknowledged for this time, and some round trips, large packets may vanish: the
-/// probes of the library would be as large, as long as there is something queued.
-const HOLE_TIME: Duration = Duration::from_millis(300);
-const HOLE_RTTS: u32 = 3;
-
-/// What every path takes (RFC 9000 section 14).
-const PAYLOAD_MIN: u16 = 1200;
 
 /// Connections that come up within this time, and some round trips, were dialled at once.
 const TOGETHER: Duration = Duration::from_secs(1);
@@ -43,10 +28,6 @@ const TOGETHER_RTTS: u32 = 4;
 
 /// Two connections to a peer go on side by side for this time: what is under way arrives.
 const RETIRING: Duration = Duration::from_secs(1);
-
-/// The path is known when no larger datagram has crossed it for so many round trips and this time.
-const SETTLED_RTTS: u32 = 10;
-const SETTLED_TIME: Duration = Duration::from_millis(500);
 
 /// Why we end a connection: an application error code of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,11 +239,6 @@ impl State {
         self.poll_path(now).map(Happening::PathMtu)
     }
 
-    /// Says once more what the path takes.
-    pub(super) fn retell_path(&mut self) {
-        self.told_mtu = None;
-    }
-
     /// What both ends agreed on.
     pub(super) fn agreed(&self) -> Option<Agreed> {
         let data = self.connection.crypto_session().handshake_data()?;
@@ -280,60 +256,12 @@ impl State {
         self.stage == Stage::Up
     }
 
-    /// The kernel knows a smaller path than datagrams are sent for: it is found out anew.
-    pub(super) fn bound_path(&mut self, mtu: u16, now: Instant) {
-        let header = overhead::datagram_header_len(self.remote.ip().to_canonical());
-        if self.is_up() && self.connection.current_mtu() > mtu.saturating_sub(header) {
-            self.shrink_path(now);
-        }
-    }
-
     /// Whether the other end has accepted us: a server is told by the last message of the
     /// handshake, a client by what follows (RFC 9001 section 4.1.2).
     fn is_confirmed(&self) -> bool {
         self.is_connected
             && self.peer.is_some()
             && (!self.is_dialled || self.connection.stats().frame_rx.handshake_done > 0)
-    }
-
-    /// Gives what the path takes, if that is known and was not told yet.
-    fn poll_path(&mut self, now: Instant) -> Option<u16> {
-        let max_size = self.connection.datagrams().max_size().unwrap_or(0);
-        if max_size != self.max_size {
-            (self.max_size, self.max_size_since) = (max_size, now);
-            self.release();
-        }
-        if !self.is_settled && self.settles_at() > now {
-            return None;
-        }
-        if !self.is_settled {
-            self.is_settled = true;
-            self.release();
-        }
-        let header = overhead::datagram_header_len(self.remote.ip().to_canonical());
-        let mtu = (max_size as u16).saturating_add(header + overhead::QUIC);
-        (self.told_mtu.replace(mtu) != Some(mtu)).then_some(mtu)
-    }
-
-    fn settles_at(&self) -> Instant {
-        if self.connection.current_mtu() >= self.payload_max {
-            return self.max_size_since;
-        }
-        self.max_size_since + (self.connection.rtt() * SETTLED_RTTS).max(SETTLED_TIME)
-    }
-
-    /// Queues what waited for a larger path.
-    fn release(&mut self) {
-        if self.oversized.is_empty() {
-            return;
-        }
-        for packet in self.oversized.take() {
-            if packet.bytes.len() <= self.max_size {
-                let _ = self.connection.datagrams().send(packet.bytes, false);
-            } else if !self.is_settled {
-                self.oversized.push(packet);
-            }
-        }
     }
 
     /// Queues the datagrams of a run, each `datagram_len` bytes long but for the last.
@@ -423,63 +351,6 @@ impl State {
         has_moved
     }
 
-    /// Does what is due by time.
-    pub(super) fn handle_deadline(&mut self, now: Instant) {
-        let now = self.advance(now);
-        if self.connection.poll_timeout().is_some_and(|at| at <= now) {
-            self.connection.handle_timeout(now);
-        }
-        match self.stage {
-            Stage::Handshake if self.begun + HANDSHAKE_TIME <= now => {
-                self.close(now, Closing::Late);
-            }
-            Stage::Up if self.retire_at.is_some_and(|at| at <= now) => {
-                self.close(now, Closing::Duplicate);
-            }
-            Stage::Up if self.suspects_hole_at().is_some_and(|at| at <= now) => {
-                self.shrink_path(now);
-            }
-            Stage::Up if self.pings_at(now) <= now => {
-                self.last_ping = now;
-                self.unanswered_since.get_or_insert(now);
-                self.connection.ping();
-            }
-            Stage::Handshake | Stage::Up | Stage::Ended => {}
-        }
-    }
-
-    /// When large packets are thought to vanish, unless something comes.
-    fn suspects_hole_at(&self) -> Option<Instant> {
-        let since = self.unheard_since.filter(|_| self.connection.current_mtu() > PAYLOAD_MIN)?;
-        Some(since + HOLE_TIME.max(self.connection.rtt() * HOLE_RTTS))
-    }
-
-    fn pings_at(&self, now: Instant) -> Instant {
-        let is_busy = self.last_data.is_some_and(|at| at + BUSY_TIME > now);
-        let after = if is_busy || self.unanswered_since.is_some() { BUSY_PING } else { IDLE_PING };
-        self.last_received.max(self.last_ping) + after
-    }
-
-    /// Gives when something is due next.
-    pub(super) fn due(&mut self, now: Instant) -> Option<Instant> {
-        let own = match self.stage {
-            Stage::Handshake => Some(self.begun + HANDSHAKE_TIME),
-            Stage::Up => {
-                let silent = self.unanswered_since.filter(|_| !self.is_silent);
-                let times = [
-                    Some(self.pings_at(now)),
-                    silent.map(|since| since + SILENCE),
-                    (!self.is_settled).then(|| self.settles_at()),
-                    self.retire_at,
-                    self.suspects_hole_at(),
-                ];
-                times.into_iter().flatten().min()
-            }
-            Stage::Ended => None,
-        };
-        [own, self.connection.poll_timeout()].into_iter().flatten().min()
-    }
-
     /// Ends the connection, and says so to the other end.
     pub(super) fn close(&mut self, now: Instant, why: Closing) {
         if self.stage == Stage::Ended {
@@ -493,20 +364,5 @@ impl State {
     /// Ends the connection soon: there is another one.
     pub(super) fn retire(&mut self, now: Instant) {
         self.retire_at.get_or_insert(now + RETIRING);
-    }
-
-    /// The kernel has refused a datagram that was no probe: unless it knows the path by now, which
-    /// has been looked for since, that is another one.
-    pub(super) fn refuse_size(&mut self, now: Instant) {
-        if self.is_up() && self.is_settled {
-            self.shrink_path(now);
-        }
-    }
-
-    /// The kernel knows a smaller path, or has refused a datagram: what crosses it is found out
-    /// anew.
-    fn shrink_path(&mut self, now: Instant) {
-        self.connection.path_changed(now);
-        (self.is_settled, self.max_size_since) = (false, now);
     }
 }
