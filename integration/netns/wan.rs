@@ -55,8 +55,8 @@ pub struct Wan {
 }
 
 impl Wan {
-    /// Makes two nodes and the way between them.
-    pub fn between(family: Family, way: Way, seed: u64) -> (Self, [Node; 2]) {
+    /// Makes two nodes and the way between them, which has to end before they do.
+    pub fn between(family: Family, way: Way, seed: u64) -> ([Node; 2], Self) {
         let (nodes, middle) = apart(family);
         for node in &nodes {
             // Frames, and not what becomes frames later.
@@ -81,7 +81,7 @@ impl Wan {
             thread::spawn(move || direction.run(&ends))
         };
         let threads = vec![start("left0", "right0", seed), start("right0", "left0", !seed)];
-        (Self { fates, ends, threads, _middle: middle }, nodes)
+        (nodes, Self { fates, ends, threads, _middle: middle })
     }
 }
 

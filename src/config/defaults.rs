@@ -36,7 +36,7 @@ pub const REKEY_AFTER_SECS: u16 = 120;
 pub const QUIC_LISTEN: SocketAddr =
     SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 4433, 0, 0));
 /// `quic.congestion`.
-pub const CONGESTION: Congestion = Congestion::Cubic;
+pub const CONGESTION: Congestion = Congestion::Tolerant;
 /// `quic.max_handshakes`: as many peers as a large site has may dial at once.
 pub const MAX_HANDSHAKES: u32 = 1024;
 

@@ -44,6 +44,8 @@ pub struct Quic {
 /// How much may be in flight to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Congestion {
+    /// CUBIC, which a few losses do not slow down where the queue on the path is short.
+    Tolerant,
     /// CUBIC (RFC 9438).
     Cubic,
     /// BBR (draft-ietf-ccwg-bbr).
@@ -101,11 +103,12 @@ fn read_path(table: &mut Section<'_>, key: &'static str, expected: &str) -> Opti
 }
 
 fn read_congestion(table: &mut Section<'_>) -> Congestion {
-    const EXPECTED: &str = "expected \"cubic\", \"bbr\", \"newreno\" or \"fixed\"";
+    const EXPECTED: &str = "expected \"tolerant\", \"cubic\", \"bbr\", \"newreno\" or \"fixed\"";
     let window_bytes = table.number("window_bytes", WINDOW_BYTES_MIN..=WINDOW_BYTES_MAX);
     let word: Option<String> = table.value("congestion", EXPECTED);
     let congestion = match word.as_deref() {
         None => defaults::CONGESTION,
+        Some("tolerant") => Congestion::Tolerant,
         Some("cubic") => Congestion::Cubic,
         Some("bbr") => Congestion::Bbr,
         Some("newreno") => Congestion::NewReno,

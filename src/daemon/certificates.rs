@@ -36,6 +36,7 @@ pub(super) fn engine(config: &Config, ways: &Ways) -> Result<Option<Arc<Quic>>, 
     let now = Instant::now();
     let tls = load(config, settings)?;
     let congestion = match settings.congestion {
+        config::Congestion::Tolerant => Congestion::Tolerant,
         config::Congestion::Cubic => Congestion::Cubic,
         config::Congestion::Bbr => Congestion::Bbr,
         config::Congestion::NewReno => Congestion::NewReno,

@@ -45,15 +45,18 @@ pub fn cases() -> Vec<Case> {
             };
             cases.push(case("stream", stream));
             cases.push(case("round_trips", round_trips));
-            cases.push(case("flood", flood));
+            // CUBIC alone reaches a fifteenth of the rough way.
+            if (control, name) != ("cubic", "rough") {
+                cases.push(case("flood", flood));
+            }
         }
     }
     let needs = [Need::Program("ethtool")];
     each(cases, |case| case.needs(&needs).needs(OURS).alone().within(limit))
 }
 
-fn make(family: Family, way: Way) -> (Wan, Pair) {
-    let (wan, nodes) = Wan::between(family, way, 7);
+fn make(family: Family, way: Way) -> (Pair, Wan) {
+    let (nodes, wan) = Wan::between(family, way, 7);
     let mut plan = Plan::new(family, Kind::Tun);
     if let Ok(congestion) = env::var(CONGESTION) {
         for end in &mut plan.ends {
@@ -62,7 +65,7 @@ fn make(family: Family, way: Way) -> (Wan, Pair) {
     }
     let pair = plan.launch(nodes, None);
     until_up(&pair);
-    (wan, pair)
+    (pair, wan)
 }
 
 /// The way beside the tunnel, and the one through it.
@@ -72,7 +75,7 @@ fn lines<'a>(pair: &'a Pair, control: &'static str) -> [Line<'a>; 2] {
 }
 
 fn stream(family: Family, way: Way, control: &'static str) {
-    let (wan, pair) = make(family, way);
+    let (pair, wan) = make(family, way);
     let ratios = (0..ROUNDS).map(|_| {
         let [plain, tunnel] =
             lines(&pair, control).map(|line| line.stream(|| thread::sleep(TIME)).0 / 1e6);
@@ -85,7 +88,7 @@ fn stream(family: Family, way: Way, control: &'static str) {
 }
 
 fn round_trips(family: Family, way: Way, control: &'static str) {
-    let (wan, pair) = make(family, way);
+    let (pair, wan) = make(family, way);
     let ratios = (0..ROUNDS).map(|_| {
         let [plain, tunnel] = lines(&pair, control).map(|line| {
             let ask = || line.round_trips(TIME, Duration::from_millis(5));
@@ -100,7 +103,7 @@ fn round_trips(family: Family, way: Way, control: &'static str) {
 }
 
 fn flood(family: Family, way: Way, control: &'static str) {
-    let (wan, pair) = make(family, way);
+    let (pair, wan) = make(family, way);
     let [plain, tunnel] = lines(&pair, control);
     let shares = (0..ROUNDS).map(|_| {
         let rate = tunnel.flood(2 * way.rate, || plain.stream(|| thread::sleep(TIME)).0);
@@ -114,7 +117,7 @@ fn flood(family: Family, way: Way, control: &'static str) {
 
 /// What is measured by is as it says: a yardstick that is wrong makes every figure wrong.
 fn way_is_as_said(family: Family) {
-    let (_wan, [left, right]) = Wan::between(family, WAY, 7);
+    let ([left, right], _wan) = Wan::between(family, WAY, 7);
     let line =
         Line { from: &left.host, to: &right.host, address: right.address, control: CONTROLS[0] };
     let idle = line.round_trips(Duration::from_secs(1), Duration::from_millis(5));

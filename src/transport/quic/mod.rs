@@ -9,6 +9,7 @@
 //! time sends what a connection has to send, so that it stays in order. Of two locks that are held
 //! together, a connection's is taken before the endpoint's, and a peer's never with another.
 
+mod congestion;
 mod connection;
 mod deadlines;
 mod dial;
@@ -44,10 +45,11 @@ use super::overhead;
 use crate::peer::PeerId;
 
 pub use certificate::{CertificateError, Credentials, Fingerprint, Validity};
+pub use congestion::Congestion;
 pub use local::{Event, Local, Outgoing, Post};
 pub use refusal::{Refusal, Refused};
 pub use session::{Agreed, VERSION};
-pub use settings::{Congestion, Settings};
+pub use settings::Settings;
 pub use tls::{ALPN, Tls, TlsError};
 pub use trust::{Known, Trust, TrustError};
 

@@ -1,13 +1,10 @@
 //! What a connection is made with: limits, timers, and who says how fast it may send.
 
-use std::any::Any;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use quinn_proto::congestion::{
-    BbrConfig, Controller, ControllerFactory, CubicConfig, NewRenoConfig,
-};
 use quinn_proto::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+
+use super::congestion::Congestion;
 
 /// A connection without a sign of life ends after this time, ms.
 const IDLE_TIMEOUT_MS: u32 = 30_000;
@@ -15,9 +12,6 @@ const IDLE_TIMEOUT_MS: u32 = 30_000;
 /// The time to an answer that is assumed before the first: what is lost is sent again after three
 /// times as long.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
-
-/// Bytes that may be under way before the first answer: a full send.
-const INITIAL_WINDOW: u64 = 64 * 1024;
 
 /// Packets that the peer may receive before it acknowledges them, if it can be asked for that; and
 /// for how long it may wait. A send has 44 as a rule.
@@ -46,23 +40,6 @@ const RECEIVED_MAX: usize = 256 << 10;
 
 /// Handshakes of others that may be under way, unless it is said.
 const HANDSHAKES_MAX: usize = 256;
-
-/// Who says how fast a connection may send.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Congestion {
-    /// CUBIC (RFC 9438): what TCP does.
-    #[default]
-    Cubic,
-    /// BBR.
-    Bbr,
-    /// NewReno (RFC 9002 section 7).
-    NewReno,
-    /// Always as many bytes under way, whatever is lost: only where the path is ours alone.
-    Fixed {
-        /// How many.
-        window_bytes: u64,
-    },
-}
 
 /// What all connections have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,69 +84,5 @@ impl Settings {
             .datagram_send_buffer_size(QUEUE_MAX + QUEUE_MAX / QUEUE_OVERHEAD)
             .congestion_controller_factory(self.congestion.factory());
         transport
-    }
-}
-
-impl Congestion {
-    fn factory(self) -> Arc<dyn ControllerFactory + Send + Sync> {
-        match self {
-            Self::Cubic => {
-                let mut config = CubicConfig::default();
-                config.initial_window(INITIAL_WINDOW);
-                Arc::new(config)
-            }
-            Self::Bbr => {
-                let mut config = BbrConfig::default();
-                config.initial_window(INITIAL_WINDOW);
-                Arc::new(config)
-            }
-            Self::NewReno => {
-                let mut config = NewRenoConfig::default();
-                config.initial_window(INITIAL_WINDOW);
-                Arc::new(config)
-            }
-            Self::Fixed { window_bytes } => Arc::new(Fixed { window_bytes }),
-        }
-    }
-}
-
-/// A window that stays as it is.
-#[derive(Clone)]
-struct Fixed {
-    window_bytes: u64,
-}
-
-impl ControllerFactory for Fixed {
-    fn build(self: Arc<Self>, _now: Instant, _current_mtu: u16) -> Box<dyn Controller> {
-        Box::new(Self::clone(&self))
-    }
-}
-
-impl Controller for Fixed {
-    fn on_congestion_event(
-        &mut self,
-        _now: Instant,
-        _sent: Instant,
-        _is_persistent_congestion: bool,
-        _lost_bytes: u64,
-    ) {
-    }
-
-    fn on_mtu_update(&mut self, _new_mtu: u16) {}
-
-    fn window(&self) -> u64 {
-        self.window_bytes
-    }
-
-    fn clone_box(&self) -> Box<dyn Controller> {
-        Box::new(self.clone())
-    }
-
-    fn initial_window(&self) -> u64 {
-        self.window_bytes
-    }
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any> {
-        self
     }
 }
