@@ -2,8 +2,9 @@
 //!
 //! Longer than the suite has time for:
 //! `cargo test --release --test netns -- long_wireguard_keys --nocapture`: a minute and ten
-//! minutes with new keys every two seconds, 130 s with the keys' natural age, and packets after a
-//! silence in which all keys expire (180 s) or are forgotten (540 s).
+//! minutes with new keys every two seconds, a minute of it as fast as it goes, 130 s with the keys'
+//! natural age, and packets after a silence in which all keys expire (180 s) or are forgotten
+//! (540 s).
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,8 +13,9 @@ use super::wireguard::{NEEDS_GO, nothing_refused};
 use crate::daemon::Daemon;
 use crate::flow::Flow;
 use crate::harness::{Case, each, note};
+use crate::load::Line;
 use crate::need::OURS;
-use crate::pair::overlay;
+use crate::pair::{Pair, overlay};
 use crate::place::{Family, ping};
 use crate::program::Brand;
 use crate::tcp::Transfer;
@@ -31,6 +33,9 @@ pub fn cases() -> Vec<Case> {
         }),
         Case::over_both("long_wireguard_keys_for_a_minute", |family| {
             renewed(family, [Speaker::Tun; 2], 60, Some(2));
+        }),
+        Case::over_both("long_wireguard_keys_under_full_load", |family| {
+            renewed_under_full_load(family, 60, 2);
         }),
         Case::over_both("long_wireguard_keys_for_130_s_of_their_natural_age", |family| {
             renewed(family, [Speaker::Tun; 2], 130, None);
@@ -68,6 +73,41 @@ pub fn cases() -> Vec<Case> {
 
 /// End 0 begins, and renews the keys.
 fn renewed(family: Family, speakers: [Speaker; 2], secs: u64, rekey_after_secs: Option<u64>) {
+    renews(family, speakers, secs, rekey_after_secs, |pair, ours| {
+        let [v4, _] = overlay(1);
+        let bytes = secs * PACING;
+        let pacing = Some(PACING);
+        let [from, to] = [pair.host(0), pair.host(1)];
+        let transfer = Transfer { from, to, address: v4, bytes, pacing };
+        thread::scope(|scope| {
+            let transfer = scope.spawn(move || transfer.make());
+            let renewals = Renewals::looked_for(ours, || transfer.is_finished());
+            let rate = transfer.join().unwrap_or_else(|_| panic!("the transfer failed"));
+            note(&rate.to_string());
+            renewals
+        })
+    });
+}
+
+/// The same, with as much as the tunnel carries.
+fn renewed_under_full_load(family: Family, secs: u64, rekey_after_secs: u64) {
+    renews(family, [Speaker::Tun; 2], secs, Some(rekey_after_secs), |pair, ours| {
+        let [address, _] = overlay(1);
+        let line = Line { from: pair.host(0), to: pair.host(1), address, control: "cubic" };
+        let end = Instant::now() + Duration::from_secs(secs);
+        let (rate, renewals) = line.stream(|| Renewals::looked_for(ours, || Instant::now() > end));
+        note(&format!("{:.2} Gbit/s", rate / 1e9));
+        renewals
+    });
+}
+
+fn renews(
+    family: Family,
+    speakers: [Speaker; 2],
+    secs: u64,
+    rekey_after_secs: Option<u64>,
+    load: impl FnOnce(&Pair, &Daemon) -> u64,
+) {
     let table = rekey_after_secs.map(|secs| format!("rekey_after_secs = {secs}"));
     let plan = Plan::new(family, speakers).begun_by(0);
     let pair = plan.end(0, |end| end.table = table.unwrap_or_default()).make();
@@ -75,26 +115,12 @@ fn renewed(family: Family, speakers: [Speaker; 2], secs: u64, rekey_after_secs: 
     let drops = || pair.daemons.each_ref().map(|daemon| daemon.as_ref().map(all_drops));
     let ours = pair.daemons.iter().flatten().next().expect("an end is ours");
     let before = drops();
-    let [v4, _] = overlay(1);
-    let bytes = secs * PACING;
-    let pacing = Some(PACING);
-    let transfer = Transfer { from: pair.host(0), to: pair.host(1), address: v4, bytes, pacing };
     let every = Duration::from_millis(2);
     // The other way round: both ends seal all the time.
     let [_, back] = overlay(0);
     let flow = Flow { from: pair.host(1), to: pair.host(0), address: back, every };
-    let (arrivals, (renewals, rate)) = flow.during(|| {
-        thread::scope(|scope| {
-            let transfer = scope.spawn(move || transfer.make());
-            let mut renewals = Renewals::default();
-            while !transfer.is_finished() {
-                renewals.look(ours);
-                thread::park_timeout(Duration::from_millis(50));
-            }
-            (renewals.count, transfer.join().unwrap_or_else(|_| panic!("the transfer failed")))
-        })
-    });
-    note(&format!("{renewals} renewals; {arrivals:?}; {rate}"));
+    let (arrivals, renewals) = flow.during(|| load(&pair, ours));
+    note(&format!("{renewals} renewals; {arrivals:?}"));
     // Their age is looked at every few hundred milliseconds: it may be a second too late.
     let least = secs / (rekey_after_secs.unwrap_or(120) + 1);
     assert!(renewals >= least, "{renewals} renewals, {least} are due");
@@ -133,6 +159,16 @@ struct Renewals {
 }
 
 impl Renewals {
+    /// Counts them until something has ended.
+    fn looked_for(daemon: &Daemon, has_ended: impl Fn() -> bool) -> u64 {
+        let mut renewals = Self::default();
+        while !has_ended() {
+            renewals.look(daemon);
+            thread::park_timeout(Duration::from_millis(50));
+        }
+        renewals.count
+    }
+
     fn look(&mut self, daemon: &Daemon) {
         let peers = daemon.query("peers");
         let age = peers[0]["last_handshake_secs"].as_u64().expect("there are keys");
