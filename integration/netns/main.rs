@@ -15,12 +15,13 @@ mod frames;
 mod harness;
 mod kernel;
 mod load;
+mod mesh;
 mod moving;
 mod need;
 mod pair;
 mod place;
 mod program;
-mod quic;
+mod quic_crowd;
 mod quic_pair;
 #[path = "../relay.rs"]
 mod relay;

@@ -18,6 +18,7 @@ mod outer;
 mod pairs;
 mod quic;
 mod quic_changes;
+mod quic_crowd;
 mod quic_far;
 mod quic_format;
 mod quic_path_mtu;
@@ -76,6 +77,7 @@ pub fn all() -> Vec<Case> {
         wg_real::cases(),
         wg_real_changes::cases(),
         quic_changes::cases(),
+        quic_crowd::cases(),
         quic_format::cases(),
         quic_path_mtu::cases(),
         quic_refusals::cases(),
