@@ -8,6 +8,7 @@ use bytes::Bytes;
 use quinn_proto::{Connection, ConnectionError, ConnectionHandle, Event, VarInt};
 use rustls::pki_types::CertificateDer;
 
+use super::judged::Judged;
 use super::session::Agreed;
 use super::settings::{QUEUE_MAX, QUEUE_MIN};
 use super::waiting::{Packet, Waiting};
@@ -17,22 +18,10 @@ use crate::peer::{NetworkId, PeerId};
 use crate::transport::opened::Loss;
 use crate::transport::overhead;
 
-/// A handshake that takes longer is given up.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+mod timers;
 
-/// A connection with traffic within this time is busy: its end is to be noticed soon.
-const BUSY_TIME: Duration = Duration::from_secs(10);
-/// How long a busy peer may be silent before it is asked for a sign of life.
-const BUSY_PING: Duration = Duration::from_millis(500);
-/// How long an idle one may: half the idle timeout, and less than what a NAT remembers.
-const IDLE_PING: Duration = Duration::from_secs(15);
 /// A peer that does not answer for this time may be elsewhere, or gone.
 const SILENCE: Duration = Duration::from_millis(1500);
-
-/// Where nothing is acknowledged for this time, and some round trips, large packets may vanish: the
-/// probes of the library would be as large, as long as there is something queued.
-const HOLE_TIME: Duration = Duration::from_millis(300);
-const HOLE_RTTS: u32 = 3;
 
 /// What every path takes (RFC 9000 section 14).
 const PAYLOAD_MIN: u16 = 1200;
@@ -133,6 +122,8 @@ pub(super) struct State {
     is_connected: bool,
     /// The certificates of the other end, its own first.
     pub(super) chain: Vec<CertificateDer<'static>>,
+    /// That these were accepted.
+    pub(super) judged: Option<Judged>,
     pub(super) begun: Instant,
     pub(super) established: Option<Instant>,
     pub(super) last_received: Instant,
@@ -142,6 +133,8 @@ pub(super) struct State {
     /// The first data that was queued since something came.
     unheard_since: Option<Instant>,
     last_ping: Instant,
+    /// When the endpoint was made.
+    start: Instant,
     unanswered_since: Option<Instant>,
     pub(super) is_silent: bool,
     /// It is not any more, which is not told yet.
@@ -175,6 +168,7 @@ impl State {
         handle: ConnectionHandle,
         dialled: Option<PeerId>,
         payload_max: u16,
+        start: Instant,
         now: Instant,
     ) -> Self {
         Self {
@@ -187,6 +181,7 @@ impl State {
             stage: Stage::Handshake,
             is_connected: false,
             chain: Vec::new(),
+            judged: None,
             begun: now,
             established: None,
             last_received: now,
@@ -194,6 +189,7 @@ impl State {
             last_data: None,
             unheard_since: None,
             last_ping: now,
+            start,
             unanswered_since: None,
             is_silent: false,
             is_heard: false,
@@ -421,63 +417,6 @@ impl State {
         let has_moved = remote != self.remote || self.local != local;
         (self.remote, self.local) = (remote, local);
         has_moved
-    }
-
-    /// Does what is due by time.
-    pub(super) fn handle_deadline(&mut self, now: Instant) {
-        let now = self.advance(now);
-        if self.connection.poll_timeout().is_some_and(|at| at <= now) {
-            self.connection.handle_timeout(now);
-        }
-        match self.stage {
-            Stage::Handshake if self.begun + HANDSHAKE_TIME <= now => {
-                self.close(now, Closing::Late);
-            }
-            Stage::Up if self.retire_at.is_some_and(|at| at <= now) => {
-                self.close(now, Closing::Duplicate);
-            }
-            Stage::Up if self.suspects_hole_at().is_some_and(|at| at <= now) => {
-                self.shrink_path(now);
-            }
-            Stage::Up if self.pings_at(now) <= now => {
-                self.last_ping = now;
-                self.unanswered_since.get_or_insert(now);
-                self.connection.ping();
-            }
-            Stage::Handshake | Stage::Up | Stage::Ended => {}
-        }
-    }
-
-    /// When large packets are thought to vanish, unless something comes.
-    fn suspects_hole_at(&self) -> Option<Instant> {
-        let since = self.unheard_since.filter(|_| self.connection.current_mtu() > PAYLOAD_MIN)?;
-        Some(since + HOLE_TIME.max(self.connection.rtt() * HOLE_RTTS))
-    }
-
-    fn pings_at(&self, now: Instant) -> Instant {
-        let is_busy = self.last_data.is_some_and(|at| at + BUSY_TIME > now);
-        let after = if is_busy || self.unanswered_since.is_some() { BUSY_PING } else { IDLE_PING };
-        self.last_received.max(self.last_ping) + after
-    }
-
-    /// Gives when something is due next.
-    pub(super) fn due(&mut self, now: Instant) -> Option<Instant> {
-        let own = match self.stage {
-            Stage::Handshake => Some(self.begun + HANDSHAKE_TIME),
-            Stage::Up => {
-                let silent = self.unanswered_since.filter(|_| !self.is_silent);
-                let times = [
-                    Some(self.pings_at(now)),
-                    silent.map(|since| since + SILENCE),
-                    (!self.is_settled).then(|| self.settles_at()),
-                    self.retire_at,
-                    self.suspects_hole_at(),
-                ];
-                times.into_iter().flatten().min()
-            }
-            Stage::Ended => None,
-        };
-        [own, self.connection.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Ends the connection, and says so to the other end.
