@@ -10,6 +10,7 @@ mod cases;
 mod certificates;
 mod config;
 mod daemon;
+mod flooding;
 mod flow;
 mod frames;
 mod harness;
@@ -22,6 +23,7 @@ mod pair;
 mod place;
 mod program;
 mod quic_crowd;
+mod quic_flood;
 mod quic_pair;
 #[path = "../relay.rs"]
 mod relay;

@@ -4,12 +4,12 @@
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use std::sync::Arc;
 use tunctl::buffer::Memory;
 use tunctl::lab::Host;
 use tunctl::peer::PeerId;
@@ -126,6 +126,7 @@ struct Member {
 #[derive(Default)]
 struct Told {
     ends: AtomicBool,
+    begun: AtomicUsize,
     lost: AtomicUsize,
 }
 
@@ -158,6 +159,11 @@ impl Crowd {
         let loops = Loop { members, memory: Memory::new(1), told: Arc::clone(&told) };
         let thread = thread::Builder::new().name("crowd".into()).spawn(move || loops.run());
         Self { told, thread: Some(thread.expect("room for a thread")) }
+    }
+
+    /// Connections that there are, as the members see it.
+    pub fn up(&self) -> usize {
+        self.told.begun.load(Ordering::Relaxed).saturating_sub(self.lost())
     }
 
     /// Connections that were lost so far.
@@ -253,11 +259,9 @@ impl Member {
         }
         for event in self.local.post.events.drain(..) {
             match event {
-                Event::Lost { .. } => drop(told.lost.fetch_add(1, Ordering::Relaxed)),
-                Event::Established { .. }
-                | Event::Moved { .. }
-                | Event::PathMtu { .. }
-                | Event::Refused { .. } => {}
+                Event::Lost { .. } => _ = told.lost.fetch_add(1, Ordering::Relaxed),
+                Event::Established { .. } => _ = told.begun.fetch_add(1, Ordering::Relaxed),
+                Event::Moved { .. } | Event::PathMtu { .. } | Event::Refused { .. } => {}
             }
         }
         self.local.post.losses.clear();
