@@ -100,7 +100,8 @@ fn followed_path(family: Family) {
     tcp::send(pair.host(0), pair.host(1), to, 16 << 20);
     // Its sender is told, by ICMP, what crosses.
     let told = try_run(pair.host(0), "ping", &format!("-n -c 2 -i 0.1 -W 1 -M do -s 1350 {to}"));
-    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    // What its own kernel knows by then, ping says as an error.
+    let told = String::from_utf8_lossy(&[told.stdout, told.stderr].concat()).into_owned();
     assert!(told.contains("too long") || told.contains("Frag needed"), "{told}");
     set_wire(&pair, 1500);
     let started = Instant::now();
