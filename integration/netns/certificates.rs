@@ -1,9 +1,13 @@
 //! Certificates for the cases about QUIC: of an authority, and with a fault each.
 
+use std::time::SystemTime;
+
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa,
     KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
 };
+use tunctl::transport::quic::Fingerprint;
+use tunctl::transport::quic::issue::{Dates, Issued, self_signed};
 
 /// A certificate and its private key, in PEM.
 #[derive(Clone, Debug)]
@@ -76,6 +80,13 @@ impl Authority {
 }
 
 impl Paper {
+    /// Makes one as `tunctl gencert NAME` does, and gives its fingerprint.
+    pub fn by_us(name: &str) -> (Self, Fingerprint) {
+        let issued = self_signed(name, Dates { now: SystemTime::now(), days: 90 }).unwrap();
+        let Issued { certificate, key, fingerprint } = issued;
+        (Self { certificate, key: key.to_string(), serial: 0 }, fingerprint)
+    }
+
     /// Gives a certificate that nobody but its owner has issued.
     pub fn of_nobody(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
+use tunctl::transport::quic::Fingerprint;
 
 use crate::certificates::{Authority, Paper, Validity};
 use crate::daemon::{Config, Daemon};
@@ -26,6 +27,8 @@ pub struct End {
     pub own: Paper,
     /// Certificates of authorities that it trusts, in PEM.
     pub trusts: String,
+    /// The other end's certificate, if it takes that and no other.
+    pub pin: Option<Fingerprint>,
     /// Certificates that are revoked, in PEM.
     pub revocations: Option<String>,
     /// Whether it listens on any address of both families.
@@ -51,6 +54,7 @@ impl Plan {
             dials: true,
             own: authority.issue(NAMES[number], Validity::Now),
             trusts: authority.certificate(),
+            pin: None,
             revocations: None,
             listens_on_any: false,
             table: String::new(),
@@ -58,6 +62,16 @@ impl Plan {
         };
         let ends = [end(0), end(1)];
         Self { family, authority, ends }
+    }
+
+    /// Has each end make its own certificate, and know the other's: nobody else is trusted.
+    pub fn pinned(mut self) -> Self {
+        let papers = NAMES.map(Paper::by_us);
+        let pins = papers.each_ref().map(|(_, fingerprint)| *fingerprint);
+        for ((end, (own, _)), pin) in self.ends.iter_mut().zip(papers).zip(pins.iter().rev()) {
+            (end.own, end.pin) = (own, Some(*pin));
+        }
+        self
     }
 
     /// Has one end dial: the other does not know where it is.
@@ -95,9 +109,11 @@ impl Plan {
     /// Gives the configuration of an end, whose peer is at an address.
     pub fn config(&self, node: &Node, number: usize, far: IpAddr) -> Config {
         let end = &self.ends[number];
-        let mut table = String::from(
-            "[quic]\ncertificate_file = \"crt\"\nprivate_key_file = \"key\"\nca_file = \"ca\"\n",
-        );
+        let mut table =
+            String::from("[quic]\ncertificate_file = \"crt\"\nprivate_key_file = \"key\"\n");
+        if end.pin.is_none() {
+            table += "ca_file = \"ca\"\n";
+        }
         if end.revocations.is_some() {
             table += "crl_file = \"crl\"\n";
         }
@@ -106,6 +122,9 @@ impl Plan {
         table += &format!("listen = \"{}\"\n", SocketAddr::new(listen, PORT));
         let name = NAMES[1 - number];
         let mut peer = format!("[[peer]]\nname = \"{name}\"\ntransport = \"quic\"\n");
+        if let Some(pin) = end.pin {
+            peer += &format!("certificate_sha256 = \"{pin}\"\n");
+        }
         if end.dials {
             peer += &format!("endpoint = \"{}\"\n", SocketAddr::new(far, PORT));
         }

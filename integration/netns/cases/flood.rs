@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::daemon::{Config, Daemon};
 use crate::frames::{self, Frames, ethernet};
 use crate::harness::{Case, each};
+use crate::mesh::Mesh;
 use crate::need::OURS;
 use crate::pair::VNI;
 use crate::place::{Family, Node, ping, three_nodes};
@@ -45,16 +46,19 @@ pub fn cases() -> Vec<Case> {
             spokes_reach_each_other(hub(family, "tun", true, ""));
         }),
         Case::over_both("spokes_do_not_reach_each_other_by_a_hub_that_does_not_relay", no_relay),
+        Case::over_both("quic_floods_reach_each_node_once", |family| {
+            FLOODS.iter().for_each(|check| check(&Mesh::over_quic(family)));
+        }),
     ];
     each(cases, |case| case.needs(OURS))
 }
 
+/// Every flood. A mesh for each: what one has taught the nodes is not to help the next.
+const FLOODS: [fn(&Mesh); 4] = [broadcast_once, unicast_owner_only, arp_once, run_once];
+
 /// Checks every flood; `tables` go into the configurations of the daemons.
 pub fn floods(family: Family, tables: &str) {
-    // A mesh for each: what one has taught the nodes is not to help the next.
-    for check in [broadcast_once, unicast_owner_only, arp_once, run_once] {
-        check(&Mesh::new(family, tables));
-    }
+    FLOODS.iter().for_each(|check| check(&Mesh::new(family, tables)));
 }
 
 /// Checks relays of both kinds; `tables` go into the configurations of the daemons.
@@ -64,43 +68,14 @@ pub fn relays(family: Family, tables: &str) {
     }
 }
 
-/// Three nodes with a TAP each, which all know one another.
-struct Mesh {
-    nodes: [Node; 3],
-    _daemons: Vec<Daemon>,
-}
-
-impl Mesh {
-    fn new(family: Family, tables: &str) -> Self {
-        let nodes = three_nodes(family);
-        let daemons = (0..3).map(|end| {
-            let peers = (0..3).filter(|other| *other != end);
-            let config = peers
-                .fold(config(&nodes[end], end, "tap", "").tables(tables), |config, other| {
-                    config.peer(&format!("node{other}"), nodes[other].address, "")
-                });
-            Daemon::start(&nodes[end], &config)
-        });
-        Self { _daemons: daemons.collect(), nodes: nodes.clone() }
-    }
-
-    fn frames(&self) -> [Frames; 3] {
-        self.nodes.each_ref().map(|node| Frames::open(&node.host, "tap0"))
-    }
-
-    fn mac(&self, end: usize) -> [u8; 6] {
-        frames::mac(&self.nodes[end].host, "tap0")
-    }
-
-    fn frame(&self, from: usize, to: [u8; 6], mark: u8) -> Vec<u8> {
-        ethernet(to, self.mac(from), &[], ETHERTYPE, &[mark; 80])
-    }
-}
-
 fn config(node: &Node, end: usize, device: &str, keys: &str) -> Config {
     let number = end + 1;
     let keys = format!("addresses = [\"10.9.0.{number}/24\", \"fd00:9::{number}/64\"]\n{keys}");
     Config::new(node).network(device, &format!("{device}0"), VNI, &keys)
+}
+
+fn frame(mesh: &Mesh, from: usize, to: [u8; 6], mark: u8) -> Vec<u8> {
+    ethernet(to, mesh.mac(from), &[], ETHERTYPE, &[mark; 80])
 }
 
 /// Counts the frames with a mark up to the frame with another mark, which all nodes get.
@@ -114,8 +89,8 @@ fn broadcast_once(mesh: &Mesh) {
     let frames = mesh.frames();
     for from in 0..3 {
         frames.iter().for_each(Frames::drain);
-        frames[from].send(&mesh.frame(from, BROADCAST, 1));
-        frames[from].send(&mesh.frame(from, BROADCAST, 2));
+        frames[from].send(&frame(mesh, from, BROADCAST, 1));
+        frames[from].send(&frame(mesh, from, BROADCAST, 2));
         for to in (0..3).filter(|to| *to != from) {
             assert_eq!(count(&frames[to], 1, 2), 1, "from node {from} to node {to}");
         }
@@ -128,23 +103,23 @@ fn unicast_owner_only(mesh: &Mesh) {
     let behind_b = [2, 0, 0, 0, 0, 0xbb];
     // A fence is another flow: it is sent when what must arrive has arrived.
     let has = |mark: u8| move |frame: &[u8]| frame.ends_with(&[mark; 80]);
-    a.send(&mesh.frame(0, behind_b, 1));
+    a.send(&frame(mesh, 0, behind_b, 1));
     b.expect("a frame to an unknown owner", has(1));
     c.expect("a frame to an unknown owner", has(1));
-    a.send(&mesh.frame(0, BROADCAST, 2));
+    a.send(&frame(mesh, 0, BROADCAST, 2));
     assert_eq!([count(&b, 1, 2), count(&c, 1, 2)], [0, 0], "once");
     b.send(&ethernet(BROADCAST, behind_b, &[], ETHERTYPE, &[3; 80]));
     a.expect("what teaches node a where it is", has(3));
-    a.send(&mesh.frame(0, behind_b, 4));
+    a.send(&frame(mesh, 0, behind_b, 4));
     b.expect("a frame to a known owner", has(4));
-    a.send(&mesh.frame(0, BROADCAST, 5));
+    a.send(&frame(mesh, 0, BROADCAST, 5));
     assert_eq!([count(&b, 4, 5), count(&c, 4, 5)], [0, 0], "to it alone, and once");
 }
 
 fn arp_once(mesh: &Mesh) {
     let frames = mesh.frames();
     ping(&mesh.nodes[0].host, [10, 9, 0, 2].into(), "");
-    frames[0].send(&mesh.frame(0, BROADCAST, 2));
+    frames[0].send(&frame(mesh, 0, BROADCAST, 2));
     let asks_for_b = |frame: &Vec<u8>| {
         frame.get(12..14) == Some(&[0x08, 0x06])
             && frame.get(20..22) == Some(&[0, 1])

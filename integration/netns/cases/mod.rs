@@ -18,7 +18,9 @@ mod outer;
 mod pairs;
 mod quic;
 mod quic_changes;
+mod quic_crowd;
 mod quic_far;
+mod quic_flood;
 mod quic_format;
 mod quic_path_mtu;
 mod quic_refusals;
@@ -76,6 +78,8 @@ pub fn all() -> Vec<Case> {
         wg_real::cases(),
         wg_real_changes::cases(),
         quic_changes::cases(),
+        quic_crowd::cases(),
+        quic_flood::cases(),
         quic_format::cases(),
         quic_path_mtu::cases(),
         quic_refusals::cases(),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::daemon::Daemon;
 use crate::harness::{Case, each, note};
+use crate::load::median;
 use crate::need::OURS;
 use crate::place::{Family, Node, two_nodes};
 use crate::wait;
@@ -177,9 +178,4 @@ fn busy() {
     ));
     note_memory(&scenes[1], "50 busy of 10000");
     assert!(ratio >= KEPT, "{ratio:.3}");
-}
-
-pub fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

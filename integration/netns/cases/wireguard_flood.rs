@@ -2,28 +2,23 @@
 //! still gets one.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
-use super::wireguard_crowd::median;
 use crate::daemon::{Config, Daemon};
+use crate::flooding::{Flood, SOURCES, beside, kept};
 use crate::harness::{Case, each, note};
 use crate::need::OURS;
 use crate::pair::VNI;
 use crate::place::{Family, Node, ping, three_nodes};
 use crate::tcp::{self, Rate};
 use crate::wg_crowd::{self, Crowd, SERVER};
-use crate::wg_flood::{Flood, Kind, SOURCES};
+use crate::wg_flood::Kind;
 use crate::wireguard::{PORT, STRANGER};
 use crate::{udp, wait};
 
 /// Bytes of a transfer: of the test, and of each one that is measured.
 const TESTED: u64 = 64 << 20;
 const MEASURED: u64 = 256 << 20;
-
-/// Rounds of a measurement: an odd number, for a median.
-const ROUNDS: usize = 9;
 
 /// What a transfer keeps of its rate beside the same flood to nobody, at least.
 const KEPT: f64 = 0.7;
@@ -85,7 +80,7 @@ impl Scene {
     }
 
     fn flood(&self, kind: Kind, port: u16) -> Flood {
-        Flood::new(kind, &self.nodes[2], &self.nodes[1], port)
+        Flood::new(&self.nodes[2], &self.nodes[1], port, |random| kind.message(random))
     }
 
     fn transfer(&self, bytes: u64) -> Rate {
@@ -99,28 +94,6 @@ impl Scene {
         let mut crowd = Crowd::new(&self.nodes[0].host, self.nodes[1].address, numbers);
         let times = crowd.connect(false, PATIENCE);
         note(&format!("a newcomer after {:.2?}, cookies: {}", times[0], crowd.members[0].cookies));
-    }
-}
-
-/// Does something beside a flood, and gives what comes of it and the rate of the flood.
-fn beside<T>(flood: &Flood, rate_pps: u64, work: impl FnOnce() -> T) -> (T, f64) {
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let flooding = scope.spawn(|| flood.send(rate_pps, &is_over));
-        let result = {
-            let _end = End(&is_over);
-            work()
-        };
-        (result, flooding.join().unwrap_or_else(|_| panic!("the flood failed")))
-    })
-}
-
-/// Ends a flood, also when what is beside it fails.
-struct End<'a>(&'a AtomicBool);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -149,33 +122,7 @@ fn measure(kind: Kind, rate_pps: u64) {
     let discards = udp::socket(&scene.nodes[1].host, scene.nodes[1].address);
     let ports = [discards.local_addr().unwrap().port(), PORT];
     let floods = ports.map(|port| scene.flood(kind, port));
-    let (mut ratios, mut work_ratios) = (vec![], vec![]);
-    for round in 0..=ROUNDS {
-        let mut rates = [0.0; 2];
-        let mut works = [0.0; 2];
-        let mut achieved = [0.0; 2];
-        for turn in 0..2 {
-            let which = (round + turn) % 2;
-            let before = scene.daemon.processor_time();
-            let (transfer, rate) = beside(&floods[which], rate_pps, || scene.transfer(MEASURED));
-            works[which] = (scene.daemon.processor_time() - before).as_secs_f64();
-            (rates[which], achieved[which]) = (transfer.bytes_per_sec(), rate);
-        }
-        let [control, flooded] = rates.map(|rate| rate * 8.0 / 1e9);
-        let ratio = flooded / control;
-        note(&format!(
-            "round {round}: {flooded:.2} of {control:.2} Gbit/s, {ratio:.3}; processor time {:.2} \
-             of {:.2} s; {:.0} and {:.0} datagrams/s",
-            works[1], works[0], achieved[1], achieved[0]
-        ));
-        // The first round finds everything cold.
-        if round > 0 {
-            ratios.push(ratio);
-            work_ratios.push(works[1] / works[0]);
-        }
-    }
-    let (ratio, work) = (median(ratios), median(work_ratios));
-    note(&format!("median: {ratio:.3} of the control's rate, {work:.3} of its processor time"));
+    let ratio = kept(&scene.daemon, &floods, rate_pps, || scene.transfer(MEASURED));
     let (_, rate) = beside(&floods[1], rate_pps, || {
         for number in 0..4 {
             scene.newcomer(number);

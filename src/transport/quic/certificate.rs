@@ -150,6 +150,11 @@ impl Validity {
         after.unwrap_or(UNIX_EPOCH)
     }
 
+    /// Gives the last second, for comparisons.
+    pub(super) fn ends(self) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs(self.not_after))
+    }
+
     /// Gives the day of that second in UTC, as in `2026-06-01`.
     pub fn last_day(self) -> String {
         let last = ASN1Time::from_timestamp(i64::try_from(self.not_after).unwrap_or(i64::MAX));

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use quinn_proto::{Connection, ConnectionError, ConnectionHandle, Event, VarInt};
 use rustls::pki_types::CertificateDer;
 
+use super::judged::Judged;
 use super::session::Agreed;
 use super::settings::{QUEUE_MAX, QUEUE_MIN};
 use super::waiting::{Packet, Waiting};
@@ -114,6 +115,8 @@ pub(super) struct State {
     is_connected: bool,
     /// The certificates of the other end, its own first.
     pub(super) chain: Vec<CertificateDer<'static>>,
+    /// That these were accepted.
+    pub(super) judged: Option<Judged>,
     pub(super) begun: Instant,
     pub(super) established: Option<Instant>,
     pub(super) last_received: Instant,
@@ -123,6 +126,8 @@ pub(super) struct State {
     /// The first data that was queued since something came.
     unheard_since: Option<Instant>,
     last_ping: Instant,
+    /// When the endpoint was made.
+    start: Instant,
     unanswered_since: Option<Instant>,
     pub(super) is_silent: bool,
     /// It is not any more, which is not told yet.
@@ -156,6 +161,7 @@ impl State {
         handle: ConnectionHandle,
         dialled: Option<PeerId>,
         payload_max: u16,
+        start: Instant,
         now: Instant,
     ) -> Self {
         Self {
@@ -168,6 +174,7 @@ impl State {
             stage: Stage::Handshake,
             is_connected: false,
             chain: Vec::new(),
+            judged: None,
             begun: now,
             established: None,
             last_received: now,
@@ -175,6 +182,7 @@ impl State {
             last_data: None,
             unheard_since: None,
             last_ping: now,
+            start,
             unanswered_since: None,
             is_silent: false,
             is_heard: false,

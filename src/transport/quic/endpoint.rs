@@ -9,13 +9,14 @@ use aws_lc_rs::hmac;
 use bytes::BytesMut;
 use quinn_proto::{
     ClientConfig, ConnectError, ConnectionEvent, ConnectionHandle, DatagramEvent, EcnCodepoint,
-    Endpoint, EndpointConfig, EndpointEvent, HashedConnectionIdGenerator, Incoming, ServerConfig,
-    Transmit, ValidationTokenConfig,
+    Endpoint, EndpointConfig, EndpointEvent, Incoming, ServerConfig, Transmit,
+    ValidationTokenConfig,
 };
 use thiserror::Error;
 
 use super::connection::{Link, State};
-use super::gate::{self, Gate, HANDSHAKES_UNPROVEN};
+use super::gate::{Gate, HANDSHAKES_UNPROVEN};
+use super::ids::Ids;
 use super::settings::Settings;
 use super::tls::{Tls, TlsError};
 use crate::drops::DropReason;
@@ -77,20 +78,24 @@ pub(super) struct Front {
     server: Arc<ServerConfig>,
     settings: Settings,
     next_id: AtomicU64,
+    start: Instant,
 }
 
 impl Front {
     pub(super) fn new(tls: &Tls, settings: Settings, now: Instant) -> Self {
         let server = Arc::new(server_config(tls, settings));
-        let config = Arc::new(endpoint_config(tls.credentials().reset_secret()));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, tls.credentials().reset_secret());
+        let ids = Ids::new(&key);
+        let config = Arc::new(endpoint_config(key, ids.clone()));
         Self {
             // The sockets set DF on everything.
             endpoint: Endpoint::new(config, Some(Arc::clone(&server)), true, None),
             links: Vec::new(),
-            gate: Gate::new(now),
+            gate: Gate::new(ids, now),
             server,
             settings,
             next_id: AtomicU64::new(0),
+            start: now,
         }
     }
 
@@ -112,7 +117,7 @@ impl Front {
         let mut config = ClientConfig::new(tls.client(peer)?);
         config.transport_config(Arc::new(self.settings.transport(payload_max)));
         let (handle, connection) = self.endpoint.connect(now, config, to, SERVER_NAME)?;
-        let state = State::new(connection, handle, Some(peer), payload_max, now);
+        let state = State::new(connection, handle, Some(peer), payload_max, self.start, now);
         Ok(self.insert(handle, state))
     }
 
@@ -135,7 +140,7 @@ impl Front {
         load: &Load,
         answer: &mut Vec<u8>,
     ) -> Arrival {
-        if gate::begins_handshake(&datagram) && !self.gate.admits(now, load.is_known) {
+        if !self.gate.admits(now, &datagram, load.is_known) {
             return Arrival::Nothing(DropReason::QuicBudget);
         }
         let ecn = EcnCodepoint::from_bits(received.tos);
@@ -178,7 +183,7 @@ impl Front {
         server.transport_config(Arc::new(self.settings.transport(payload_max)));
         match self.endpoint.accept(incoming, now, answer, Some(Arc::new(server))) {
             Ok((handle, connection)) => {
-                let state = State::new(connection, handle, None, payload_max, now);
+                let state = State::new(connection, handle, None, payload_max, self.start, now);
                 Arrival::New(self.insert(handle, state))
             }
             Err(error) => match error.response {
@@ -208,16 +213,11 @@ impl Front {
     }
 }
 
-fn endpoint_config(secret: &[u8; 32]) -> EndpointConfig {
+fn endpoint_config(key: hmac::Key, ids: Ids) -> EndpointConfig {
     // A daemon that was restarted knows its former IDs, and resets what goes on with them.
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-    let ids = hmac::sign(&key, b"tunctl connection IDs");
-    let mut first = [0; 8];
-    first.copy_from_slice(&ids.as_ref()[..8]);
-    let ids = u64::from_le_bytes(first);
     let mut config = EndpointConfig::new(Arc::new(key));
     config
-        .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)))
+        .cid_generator(move || Box::new(ids.clone()))
         .min_reset_interval(RESET_INTERVAL)
         .grease_quic_bit(false);
     // The only error is a value below 1200.

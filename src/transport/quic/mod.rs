@@ -16,6 +16,8 @@ mod dial;
 mod endpoint;
 mod gate;
 mod happening;
+mod ids;
+mod judged;
 mod local;
 mod peer;
 mod receive;
@@ -40,6 +42,7 @@ use rustls::pki_types::UnixTime;
 
 use self::connection::{Closing, Link, Stage};
 use self::endpoint::Front;
+use self::judged::Judged;
 use self::peer::Peer;
 use super::overhead;
 use crate::peer::PeerId;
@@ -171,11 +174,17 @@ impl Quic {
         for link in links {
             let mut state = link.lock();
             let Some(peer) = state.peer.filter(|_| state.stage == Stage::Up) else { continue };
-            if let Err(refusal) = tls.trust().judge_as(peer, &state.chain, time) {
-                let why = refusal.to_string();
-                local.post.events.push(Event::Refused { peer: Some(peer), at: state.remote, why });
-                state.close(now, Closing::Refused);
-                local.activate(&link, &mut state);
+            if state.judged.as_ref().is_some_and(|judged| judged.holds(&tls, time)) {
+                continue;
+            }
+            match tls.trust().judge_as(peer, &state.chain, time) {
+                Ok(()) => state.judged = Some(Judged::new(&tls, &state.chain, time)),
+                Err(refusal) => {
+                    let (at, why) = (state.remote, refusal.to_string());
+                    local.post.events.push(Event::Refused { peer: Some(peer), at, why });
+                    state.close(now, Closing::Refused);
+                    local.activate(&link, &mut state);
+                }
             }
         }
     }

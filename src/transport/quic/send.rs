@@ -1,7 +1,7 @@
 //! Outbound: a run of datagrams is queued, and leaves as QUIC's packets, a whole send at a time.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use quinn_proto::Transmit as QuicTransmit;
 
@@ -22,6 +22,9 @@ const BYTES_MAX: usize = 65_535 - 20 - 8;
 
 /// Sends in a row, before something else has its turn.
 const SENDS_MAX: u32 = 64;
+
+/// To wake up so much too early, once, costs less than to put it off each time.
+const SOON: Duration = Duration::from_millis(4);
 
 impl Quic {
     /// Queues what a transmit holds; it waits where there is no connection yet.
@@ -161,7 +164,10 @@ impl Local {
             return;
         }
         let Some(due) = state.due(now) else { return };
-        if state.owner != self.worker || state.armed.is_none_or(|armed| due < armed) {
+        // What is due later than it was is put off, unless that is hardly worth it: each ACK of a
+        // busy connection puts something off.
+        let is_new = |armed: Instant| due < armed || due > armed + SOON;
+        if state.owner != self.worker || state.armed.is_none_or(is_new) {
             (state.owner, state.armed) = (self.worker, Some(due));
             self.deadlines.set(link, due);
         }

@@ -19,12 +19,12 @@ const PAYLOAD_MIN: u16 = 1200;
 
 impl State {
     /// Says once more what the path takes.
-    pub(in super::super) fn retell_path(&mut self) {
+    pub(in crate::transport::quic) fn retell_path(&mut self) {
         self.told_mtu = None;
     }
 
     /// The kernel knows a smaller path than datagrams are sent for: it is found out anew.
-    pub(in super::super) fn bound_path(&mut self, mtu: u16, now: Instant) {
+    pub(in crate::transport::quic) fn bound_path(&mut self, mtu: u16, now: Instant) {
         let header = overhead::datagram_header_len(self.remote.ip().to_canonical());
         if self.is_up() && self.connection.current_mtu() > mtu.saturating_sub(header) {
             self.shrink_path(now);
@@ -73,7 +73,7 @@ impl State {
 
     /// The kernel has refused a datagram that was no probe: unless it knows the path by now, which
     /// has been looked for since, that is another one.
-    pub(in super::super) fn refuse_size(&mut self, now: Instant) {
+    pub(in crate::transport::quic) fn refuse_size(&mut self, now: Instant) {
         if self.is_up() && self.is_settled {
             self.shrink_path(now);
         }
