@@ -24,6 +24,7 @@ mod receive;
 mod send;
 mod settings;
 mod waiting;
+mod ways;
 
 pub mod certificate;
 pub mod issue;
@@ -32,7 +33,6 @@ mod session;
 pub mod tls;
 pub mod trust;
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
@@ -44,6 +44,7 @@ use self::connection::{Closing, Link, Stage};
 use self::endpoint::Front;
 use self::judged::Judged;
 use self::peer::Peer;
+use self::ways::Ways;
 use super::overhead;
 use crate::peer::PeerId;
 
@@ -109,8 +110,7 @@ pub struct Quic {
     tls: RwLock<Arc<Tls>>,
     front: Mutex<Front>,
     peers: RwLock<Vec<Option<Arc<Peer>>>>,
-    /// The largest packet that the kernel lets go to an address.
-    kernel_mtus: RwLock<HashMap<IpAddr, u16>>,
+    ways: Ways,
     /// Handshakes of others that are under way.
     handshakes: AtomicUsize,
     /// When the certificates of connections are judged again.
@@ -125,7 +125,7 @@ impl Quic {
             tls: RwLock::new(Arc::new(tls)),
             front,
             peers: RwLock::default(),
-            kernel_mtus: RwLock::default(),
+            ways: Ways::default(),
             handshakes: AtomicUsize::new(0),
             next_judging: Mutex::new(now),
         }
@@ -203,15 +203,13 @@ impl Quic {
     pub fn set_kernel_mtu(&self, id: PeerId, to: IpAddr, mtu: u16, now: Instant) {
         let Some(peer) = self.peer(id) else { return };
         let mut state = peer.lock();
-        let former = state.kernel_mtu.replace(mtu);
-        if former == Some(mtu) {
+        let former = state.way.replace((to, mtu));
+        if former == Some((to, mtu)) {
             return;
         }
+        self.ways.set(former.map(|(ip, _)| ip), to, mtu);
         let current = state.current.clone();
         drop(state);
-        let mut mtus = self.kernel_mtus.write().unwrap_or_else(PoisonError::into_inner);
-        mtus.insert(to.to_canonical(), mtu);
-        drop(mtus);
         if let Some(link) = current {
             link.lock().bound_path(mtu, now);
         }
@@ -292,15 +290,13 @@ impl Quic {
 
     /// The largest payload of a datagram to an address, as far as the kernel knows.
     fn payload_max(&self, to: IpAddr) -> u16 {
-        let mtus = self.kernel_mtus.read().unwrap_or_else(PoisonError::into_inner);
-        let mtu = mtus.get(&to.to_canonical()).copied().unwrap_or(PATH_MTU);
+        let mtu = self.ways.mtu(to).unwrap_or(PATH_MTU);
         mtu.saturating_sub(overhead::datagram_header_len(to.to_canonical()))
     }
 
     /// Whether a peer is thought to be there.
     fn is_known(&self, at: IpAddr) -> bool {
-        let mtus = self.kernel_mtus.read().unwrap_or_else(PoisonError::into_inner);
-        mtus.contains_key(&at.to_canonical())
+        self.ways.mtu(at).is_some()
     }
 }
 

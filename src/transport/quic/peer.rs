@@ -1,6 +1,6 @@
 //! A peer: where it is, its connections, and what waits for one.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -22,8 +22,8 @@ pub(super) struct Peer {
 pub(super) struct State {
     /// Where to dial it.
     pub(super) endpoint: Option<SocketAddr>,
-    /// The largest packet that the kernel lets go there.
-    pub(super) kernel_mtu: Option<u16>,
+    /// Where it is thought to be, and the largest packet that the kernel lets go there.
+    pub(super) way: Option<(IpAddr, u16)>,
     pub(super) dial: Dial,
     /// The connection that is sent on.
     pub(super) current: Option<Arc<Link>>,
@@ -46,7 +46,7 @@ impl Peer {
     pub(super) fn new(id: PeerId, endpoint: Option<SocketAddr>, now: Instant) -> Self {
         let state = State {
             endpoint,
-            kernel_mtu: None,
+            way: None,
             dial: Dial::new(now),
             current: None,
             is_silent: false,
