@@ -52,7 +52,8 @@ drop_reasons! {
     WireGuardContent "wireguard_content" "The message holds neither an IP packet of its length nor, where that is asked for, VXLAN between the tunnel addresses.",
     // What arrives on the underlay by QUIC.
     QuicMalformed "quic_malformed" "The datagram is no packet of QUIC.",
-    QuicBudget "quic_budget" "Too many handshakes begin at once, and this one is from an unknown address.",
+    QuicUnknownConnection "quic_unknown_connection" "The datagram is of a connection that is over, and its sender is told so.",
+    QuicBudget "quic_budget" "Too many handshakes begin at once; addresses of peers have a share of their own.",
     QuicRefused "quic_refused" "The handshake ended without a connection: the log names who and why.",
     // What every packet is checked for.
     Malformed "malformed" "The headers are truncated or contradict themselves.",

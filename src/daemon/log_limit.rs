@@ -2,11 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-/// Between two lines of one kind.
+/// Between two lines of one kind; and in which lines of no fault are counted.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// Kinds remembered at once; one more takes the place of the one that was logged longest ago.
+/// Kinds remembered at once; one more takes the place of the one that was logged longest ago, if that
+/// may be logged again.
 const KINDS_MAX: usize = 64;
+
+/// Lines of no fault that are logged in a period.
+const LINES_MAX: u32 = 200;
 
 /// Lets one line of each kind through in a minute, and counts those it held back.
 ///
@@ -46,10 +50,47 @@ impl<K: PartialEq> LogLimit<K> {
         let newcomer = Kind { kind, logged: now, held_back: 0 };
         if self.kinds.len() < KINDS_MAX {
             self.kinds.push(newcomer);
-        } else if let Some(oldest) = self.kinds.iter_mut().min_by_key(|known| known.logged) {
-            *oldest = newcomer;
+            return Some(0);
         }
+        let oldest = self.kinds.iter_mut().min_by_key(|known| known.logged)?;
+        if now.saturating_duration_since(oldest.logged) < PERIOD {
+            return None;
+        }
+        *oldest = newcomer;
         Some(0)
+    }
+}
+
+/// Bounds lines that are no fault, each of which is news.
+#[derive(Clone, Debug, Default)]
+pub struct LineLimit {
+    since: Option<Instant>,
+    count: u32,
+}
+
+/// What is to be logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// The line.
+    Whole,
+    /// The line, and that further ones are left out.
+    Last,
+    /// Nothing.
+    None,
+}
+
+impl LineLimit {
+    /// Tells whether one more line may be logged now.
+    pub fn allow(&mut self, now: Instant) -> Line {
+        if self.since.is_none_or(|since| now.saturating_duration_since(since) >= PERIOD) {
+            *self = Self { since: Some(now), count: 0 };
+        }
+        self.count = self.count.saturating_add(1);
+        match self.count {
+            LINES_MAX => Line::Last,
+            count if count > LINES_MAX => Line::None,
+            _ => Line::Whole,
+        }
     }
 }
 
@@ -79,16 +120,32 @@ mod tests {
     }
 
     #[test]
-    fn full_list_forgets_the_kind_logged_longest_ago() {
+    fn full_list_forgets_the_kind_logged_longest_ago_when_that_may_be_logged_again() {
         let start = Instant::now();
         let at = |kind: usize| start + Duration::from_millis(kind as u64);
         let mut limit = LogLimit::default();
-        for kind in 0..=KINDS_MAX {
+        for kind in 0..KINDS_MAX {
             assert_eq!(limit.allow(kind, at(kind)), Some(0));
         }
 
-        assert_eq!(limit.allow(1, at(KINDS_MAX)), None, "still remembered");
-        assert_eq!(limit.allow(0, at(KINDS_MAX)), Some(0), "forgotten");
+        for kind in 0..10 * KINDS_MAX {
+            assert_eq!(limit.allow(kind, at(KINDS_MAX)), None, "{kind}");
+        }
+        assert_eq!(limit.allow(KINDS_MAX, start + PERIOD), Some(0), "in place of the first");
+        assert_eq!(limit.allow(0, start + PERIOD), None);
         assert_eq!(limit.kinds.len(), KINDS_MAX);
+    }
+
+    #[test]
+    fn news_has_so_many_lines_in_a_minute() {
+        let (start, mut limit) = (Instant::now(), LineLimit::default());
+        for minute in 0..3 {
+            let now = start + PERIOD * minute;
+            let lines: Vec<_> = (0..LINES_MAX + 5).map(|_| limit.allow(now)).collect();
+            let (whole, rest) = lines.split_at(LINES_MAX as usize - 1);
+            assert!(whole.iter().all(|line| *line == Line::Whole));
+            assert_eq!(rest[0], Line::Last);
+            assert!(rest[1..].iter().all(|line| *line == Line::None));
+        }
     }
 }

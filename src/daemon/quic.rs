@@ -8,6 +8,7 @@ use std::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::certificates::warn_of_expiry;
+use super::log_limit::{Line, LineLimit};
 use super::worker::{Fault, Worker};
 use crate::buffer::{Memory, Piece};
 use crate::drops::DropReason;
@@ -25,11 +26,13 @@ pub(super) struct Connections {
     local: Local,
     /// Bytes that were queued since something was sent.
     queued: u32,
+    /// Lines of connections that come and go.
+    news: LineLimit,
 }
 
 impl Connections {
     pub(super) fn new(engine: Arc<Quic>, worker: usize) -> Self {
-        Self { engine, local: Local::new(worker), queued: 0 }
+        Self { engine, local: Local::new(worker), queued: 0, news: LineLimit::default() }
     }
 
     /// When something is due; `now` where it is.
@@ -51,8 +54,14 @@ impl Worker {
     pub(super) fn stop_quic(&mut self, now: Instant) {
         self.with_quic(|worker, quic| {
             quic.engine.stop(now, &mut quic.local);
-            worker.underlay.start_batch();
-            worker.send_quic(now, quic);
+            // A turn has a limit, and this is the last.
+            loop {
+                worker.underlay.start_batch();
+                worker.send_quic(now, quic);
+                if !quic.local.is_sending() {
+                    break;
+                }
+            }
         });
     }
 
@@ -94,13 +103,16 @@ impl Worker {
                 worker.moved += received.piece.len as usize;
                 engine.receive(now, received, &mut worker.memory, local);
             }
-            let mut core = worker.shared.core();
-            for run in &local.contents.runs {
-                let packets = &local.contents.packets[run.packets.clone()];
-                let (memory, out) = (&mut worker.memory, &mut worker.out);
-                core.node.handle_datagrams(now, run, packets, memory, out);
+            // What is acknowledged only is not for the node, nor is what is made up.
+            if !local.contents.runs.is_empty() {
+                let mut core = worker.shared.core();
+                for run in &local.contents.runs {
+                    let packets = &local.contents.packets[run.packets.clone()];
+                    let (memory, out) = (&mut worker.memory, &mut worker.out);
+                    core.node.handle_datagrams(now, run, packets, memory, out);
+                }
+                core.node.finish_batch(&mut worker.memory, &mut worker.out);
             }
-            core.node.finish_batch(&mut worker.memory, &mut worker.out);
         });
         // The devices first, then what is relayed, and answers together with it.
         self.flush(now);
@@ -108,7 +120,7 @@ impl Worker {
 
     fn send_quic(&mut self, now: Instant, quic: &mut Connections) {
         quic.queued = 0;
-        let Connections { engine, local, .. } = quic;
+        let Connections { engine, local, news, .. } = quic;
         // The time goes on between two sends: what may be sent by now depends on it.
         while let Some(outgoing) = engine.poll_transmit(Instant::now(), local) {
             self.send_outgoing(now, &outgoing, engine, local);
@@ -117,7 +129,7 @@ impl Worker {
             return;
         }
         for event in std::mem::take(&mut local.post.events) {
-            self.note_quic(now, engine, event);
+            self.note_quic(now, engine, news, event);
         }
         let mut core = self.shared.core();
         for loss in local.post.losses.drain(..) {
@@ -155,7 +167,10 @@ impl Worker {
                     let mtu = mtu.and_then(|mtu| u16::try_from(mtu).ok());
                     engine.shrink(peer, out.to.ip(), mtu, now);
                 }
-                return;
+                if out.is_probe {
+                    return;
+                }
+                DropReason::TooBig
             }
             SendFault::QueueFull => DropReason::SendQueueFull,
             SendFault::NoSocket => DropReason::NoSourceAddress,
@@ -170,13 +185,16 @@ impl Worker {
         self.shared.core().node.count_drop(None, out.peer, reason, unsent);
     }
 
-    fn note_quic(&mut self, now: Instant, engine: &Quic, event: Event) {
+    fn note_quic(&mut self, now: Instant, engine: &Quic, news: &mut LineLimit, event: Event) {
         let name = |worker: &Self, peer| {
             let core = worker.shared.core();
             core.node.peer(peer).map_or_else(String::new, |peer| peer.name.clone())
         };
         match event {
             Event::Established { peer } => {
+                if !may_tell(news, now) {
+                    return;
+                }
                 let name = name(self, peer);
                 info!(peer = name, "connected");
                 let status = engine.status(peer).and_then(|status| status.connection);
@@ -185,7 +203,9 @@ impl Worker {
                 }
             }
             Event::Lost { peer, why } => {
-                info!(peer = name(self, peer), why, "connection lost");
+                if may_tell(news, now) {
+                    info!(peer = name(self, peer), why, "connection lost");
+                }
             }
             Event::Moved { peer, to, local } => {
                 if let Some(mtu) = self.underlay.path_mtu(to, local) {
@@ -214,4 +234,13 @@ impl Worker {
         work(self, &mut quic);
         self.quic = Some(quic);
     }
+}
+
+/// Whether one more line of connections that come and go may be logged.
+fn may_tell(news: &mut LineLimit, now: Instant) -> bool {
+    let line = news.allow(now);
+    if line == Line::Last {
+        info!("connections come and go often: no more is logged of that for a minute");
+    }
+    line != Line::None
 }

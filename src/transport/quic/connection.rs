@@ -1,6 +1,7 @@
 //! One connection behind its lock: its queue, its timers, what its path takes.
 
 mod path;
+mod queue;
 mod timers;
 
 use std::net::{IpAddr, SocketAddr};
@@ -13,11 +14,10 @@ use rustls::pki_types::CertificateDer;
 
 use super::judged::Judged;
 use super::session::Agreed;
-use super::settings::{QUEUE_MAX, QUEUE_MIN};
-use super::waiting::{Packet, Waiting};
+use super::waiting::Waiting;
 use crate::buffer::{Memory, Piece};
 use crate::drops::DropReason;
-use crate::peer::{NetworkId, PeerId};
+use crate::peer::PeerId;
 use crate::transport::opened::Loss;
 
 /// A peer that does not answer for this time may be elsewhere, or gone.
@@ -148,6 +148,13 @@ pub(super) struct State {
     is_settled: bool,
     told_mtu: Option<u16>,
     oversized: Waiting,
+    /// Datagrams that the library has taken so far; less those of which is known that it has
+    /// forgotten them.
+    queued: u64,
+    /// The room in its queue while that is empty, bytes.
+    queue_size: usize,
+    /// What was lost, until that is told.
+    pub(super) losses: Vec<Loss>,
     /// A worker is sending what this has to send; others leave it to that one.
     pub(super) is_sending: bool,
     /// The worker that looks at its timers, and when it will.
@@ -157,13 +164,14 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(
-        connection: Connection,
+        mut connection: Connection,
         handle: ConnectionHandle,
         dialled: Option<PeerId>,
         payload_max: u16,
         start: Instant,
         now: Instant,
     ) -> Self {
+        let queue_size = connection.datagrams().send_buffer_space();
         Self {
             remote: connection.remote_address(),
             local: connection.local_ip(),
@@ -195,6 +203,9 @@ impl State {
             is_settled: false,
             told_mtu: None,
             oversized: Waiting::default(),
+            queued: 0,
+            queue_size,
+            losses: Vec::new(),
             is_sending: false,
             owner: usize::MAX,
             armed: None,
@@ -220,6 +231,7 @@ impl State {
                 }
                 Event::ConnectionLost { reason } if self.stage != Stage::Ended => {
                     self.stage = Stage::Ended;
+                    self.give_up();
                     return Some(Happening::Ended(reason));
                 }
                 _ => {}
@@ -244,6 +256,7 @@ impl State {
         if std::mem::take(&mut self.is_heard) {
             return Some(Happening::Heard);
         }
+        self.note_forgotten();
         self.poll_path(now).map(Happening::PathMtu)
     }
 
@@ -272,52 +285,6 @@ impl State {
             && (!self.is_dialled || self.connection.stats().frame_rx.handshake_done > 0)
     }
 
-    /// Queues the datagrams of a run, each `datagram_len` bytes long but for the last.
-    pub(super) fn queue(
-        &mut self,
-        now: Instant,
-        run: &Bytes,
-        datagram_len: usize,
-        network: NetworkId,
-        losses: &mut Vec<Loss>,
-    ) {
-        self.last_data = Some(now);
-        let max_size = self.connection.datagrams().max_size().unwrap_or(0);
-        let mut room = self.queue_room();
-        let (mut too_big, mut no_room) = (0, 0);
-        for start in (0..run.len()).step_by(datagram_len.max(1)) {
-            let datagram = run.slice(start..(start + datagram_len).min(run.len()));
-            let len = datagram.len();
-            if len > max_size {
-                if self.is_settled {
-                    too_big += 1;
-                } else {
-                    let packet = Packet { bytes: datagram, network };
-                    too_big += u64::from(self.oversized.push(packet).is_some());
-                }
-            } else if len > room {
-                no_room += 1;
-            } else if self.connection.datagrams().send(datagram, false).is_ok() {
-                self.unheard_since.get_or_insert(now);
-                room -= len;
-            } else {
-                no_room += 1;
-            }
-        }
-        let lost = [(too_big, DropReason::QuicTooBig), (no_room, DropReason::QuicQueueFull)];
-        for (packets, reason) in lost.into_iter().filter(|(packets, _)| *packets > 0) {
-            losses.push(Loss { network: Some(network), peer: self.peer, reason, packets });
-        }
-    }
-
-    /// The bytes that may still be queued: about a window of them, what is sent in a round trip.
-    fn queue_room(&mut self) -> usize {
-        let window = self.connection.congestion_state().window();
-        let max = usize::try_from(window).unwrap_or(QUEUE_MAX).clamp(QUEUE_MIN, QUEUE_MAX);
-        let space = self.connection.datagrams().send_buffer_space();
-        space.saturating_sub(QUEUE_MAX - max)
-    }
-
     /// Copies the datagrams that have come to the front of `room`, and gives where they are.
     pub(super) fn take_datagrams(
         &mut self,
@@ -329,6 +296,7 @@ impl State {
         let mut at = 0;
         while let Some(datagram) = self.connection.datagrams().recv() {
             if at + datagram.len() > room.len as usize {
+                self.lose(None, DropReason::DatagramTruncated, 1);
                 continue;
             }
             let piece = room.part(at, datagram.len());
@@ -367,10 +335,16 @@ impl State {
         let text = Bytes::from_static(why.text().as_bytes());
         self.connection.close(now, VarInt::from_u32(why as u32), text);
         (self.stage, self.closing) = (Stage::Ended, Some(why));
+        self.give_up();
     }
 
     /// Ends the connection soon: there is another one.
     pub(super) fn retire(&mut self, now: Instant) {
         self.retire_at.get_or_insert(now + RETIRING);
+    }
+
+    /// Does not end the connection: there is no other one any more.
+    pub(super) fn keep(&mut self) {
+        self.retire_at = None;
     }
 }

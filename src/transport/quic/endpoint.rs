@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{hkdf, hmac};
 use bytes::BytesMut;
+use quinn_proto::crypto::HandshakeTokenKey;
 use quinn_proto::{
     ClientConfig, ConnectError, ConnectionEvent, ConnectionHandle, DatagramEvent, EcnCodepoint,
     Endpoint, EndpointConfig, EndpointEvent, Incoming, ServerConfig, Transmit,
@@ -15,7 +15,7 @@ use quinn_proto::{
 use thiserror::Error;
 
 use super::connection::{Link, State};
-use super::gate::{Gate, HANDSHAKES_UNPROVEN};
+use super::gate::{Gate, HANDSHAKES_UNPROVEN, HEAD_LEN, is_short};
 use super::ids::Ids;
 use super::settings::Settings;
 use super::tls::{Tls, TlsError};
@@ -26,13 +26,13 @@ use crate::transport::Received;
 /// The largest UDP payload that we take.
 const PAYLOAD_MAX: u16 = 65_527;
 
-/// Resets for connections that we do not know: a restarted daemon has many at once.
-const RESET_INTERVAL: Duration = Duration::from_micros(200);
-
 /// Bytes that are kept of a connection that is not accepted yet: it is accepted at once.
 const INCOMING_BYTES: u64 = 4096;
 const INCOMING_BYTES_ALL: u64 = 64 * 1024;
 const INCOMING_MAX: usize = 8;
+
+/// Who is not where a peer is thought to be leaves this part of the handshakes to those who are.
+const STRANGERS_LEAVE: usize = 4;
 
 /// The name in the handshake: who is meant is judged by the certificate alone.
 const SERVER_NAME: &str = "tunctl";
@@ -56,6 +56,8 @@ pub(super) enum Arrival {
     New(Arc<Link>),
     /// Something to answer without one; the answer is in the buffer.
     Answer(Transmit),
+    /// A part of one that is over; the answer is in the buffer.
+    Reset(Transmit),
     /// Nothing that is of use.
     Nothing(DropReason),
 }
@@ -76,14 +78,16 @@ pub(super) struct Front {
     links: Vec<Option<Arc<Link>>>,
     gate: Gate,
     server: Arc<ServerConfig>,
+    tokens: Tokens,
     settings: Settings,
-    next_id: AtomicU64,
+    next_id: u64,
     start: Instant,
 }
 
 impl Front {
     pub(super) fn new(tls: &Tls, settings: Settings, now: Instant) -> Self {
-        let server = Arc::new(server_config(tls, settings));
+        let tokens = token_key(tls);
+        let server = Arc::new(server_config(tls, settings, &tokens));
         let key = hmac::Key::new(hmac::HMAC_SHA256, tls.credentials().reset_secret());
         let ids = Ids::new(&key);
         let config = Arc::new(endpoint_config(key, ids.clone()));
@@ -93,15 +97,16 @@ impl Front {
             links: Vec::new(),
             gate: Gate::new(ids, now),
             server,
+            tokens,
             settings,
-            next_id: AtomicU64::new(0),
+            next_id: 0,
             start: now,
         }
     }
 
     /// Uses another certificate, or other ones to judge by, for what begins from now on.
     pub(super) fn set_tls(&mut self, tls: &Tls) {
-        self.server = Arc::new(server_config(tls, self.settings));
+        self.server = Arc::new(server_config(tls, self.settings, &self.tokens));
         self.endpoint.set_server_config(Some(Arc::clone(&self.server)));
     }
 
@@ -122,8 +127,8 @@ impl Front {
     }
 
     fn insert(&mut self, handle: ConnectionHandle, state: State) -> Arc<Link> {
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let link = Arc::new(Link::new(id, state));
+        let link = Arc::new(Link::new(self.next_id, state));
+        self.next_id += 1;
         if self.links.len() <= handle.0 {
             self.links.resize(handle.0 + 1, None);
         }
@@ -145,15 +150,26 @@ impl Front {
         }
         let ecn = EcnCodepoint::from_bits(received.tos);
         let (from, local) = (received.from, received.local);
+        let mut head = [0; HEAD_LEN];
+        let head_len = HEAD_LEN.min(datagram.len());
+        head[..head_len].copy_from_slice(&datagram[..head_len]);
+        let head = &head[..head_len];
         match self.endpoint.handle(now, from, local, ecn, datagram, answer) {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 match self.links.get(handle.0).and_then(Option::as_ref) {
                     Some(link) => Arrival::Part(Arc::clone(link), event),
-                    None => Arrival::Nothing(DropReason::QuicMalformed),
+                    None => Arrival::Nothing(DropReason::QuicUnknownConnection),
                 }
             }
             Some(DatagramEvent::NewConnection(incoming)) => self.admit(now, incoming, load, answer),
+            Some(DatagramEvent::Response(transmit)) if is_short(head) => {
+                match self.gate.may_reset(now) {
+                    true => Arrival::Reset(transmit),
+                    false => Arrival::Nothing(DropReason::QuicUnknownConnection),
+                }
+            }
             Some(DatagramEvent::Response(transmit)) => Arrival::Answer(transmit),
+            None if self.gate.is_later(head) => Arrival::Nothing(DropReason::QuicUnknownConnection),
             None => Arrival::Nothing(DropReason::QuicMalformed),
         }
     }
@@ -165,8 +181,11 @@ impl Front {
         load: &Load,
         answer: &mut Vec<u8>,
     ) -> Arrival {
-        let &Load { handshakes, payload_max, .. } = load;
-        if handshakes >= self.settings.handshakes_max {
+        let &Load { is_known, handshakes, payload_max } = load;
+        let max = self.settings.handshakes_max;
+        // Strangers who begin and do not go on shall not keep peers away.
+        let max = if is_known { max } else { max - max / STRANGERS_LEAVE };
+        if handshakes >= max {
             self.endpoint.ignore(incoming);
             return Arrival::Nothing(DropReason::QuicBudget);
         }
@@ -218,15 +237,26 @@ fn endpoint_config(key: hmac::Key, ids: Ids) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(key));
     config
         .cid_generator(move || Box::new(ids.clone()))
-        .min_reset_interval(RESET_INTERVAL)
+        // The gate limits them: the time is that of a whole batch.
+        .min_reset_interval(Duration::ZERO)
         .grease_quic_bit(false);
     // The only error is a value below 1200.
     let _ = config.max_udp_payload_size(PAYLOAD_MAX);
     config
 }
 
-fn server_config(tls: &Tls, settings: Settings) -> ServerConfig {
-    let mut config = ServerConfig::with_crypto(tls.server());
+/// What seals the proof of an address that is given by a Retry.
+type Tokens = Arc<dyn HandshakeTokenKey>;
+
+/// The same for a key as long as it is used: who was given a proof may come back with it after a
+/// restart, or when there is another certificate.
+fn token_key(tls: &Tls) -> Tokens {
+    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"tunctl retry tokens");
+    Arc::new(salt.extract(tls.credentials().reset_secret()))
+}
+
+fn server_config(tls: &Tls, settings: Settings, tokens: &Tokens) -> ServerConfig {
+    let mut config = ServerConfig::new(tls.server(), Arc::clone(tokens));
     let mut tokens = ValidationTokenConfig::default();
     tokens.sent(0);
     config

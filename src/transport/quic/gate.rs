@@ -16,6 +16,11 @@ const KNOWN_RATE: u32 = 1000;
 const ANSWERED_BURST: u32 = 4096;
 const ANSWERED_RATE: u32 = 8000;
 
+/// What goes on with a connection that is over is answered by a reset: a restarted daemon has many
+/// at once to tell.
+const RESETS_BURST: u32 = 4096;
+const RESETS_RATE: u32 = 5000;
+
 /// From so many handshakes under way on, who asks for one has to prove first that it is where it
 /// says it is (RFC 9000 section 8.1.2).
 pub(super) const HANDSHAKES_UNPROVEN: usize = 32;
@@ -26,6 +31,8 @@ const TYPE: u8 = 0x30;
 /// Where the length of the destination's ID is, and where that begins (RFC 8999 section 5.1).
 const ID_LEN: usize = 5;
 const ID: usize = 6;
+/// What [`Gate::is_later`] looks at.
+pub(super) const HEAD_LEN: usize = ID + ids::LEN;
 
 /// Looks at datagrams before QUIC does.
 pub(super) struct Gate {
@@ -33,6 +40,7 @@ pub(super) struct Gate {
     strangers: Bucket,
     known: Bucket,
     answered: Bucket,
+    resets: Bucket,
 }
 
 impl Gate {
@@ -42,6 +50,7 @@ impl Gate {
             strangers: Bucket::new(STRANGERS_BURST, STRANGERS_RATE, now),
             known: Bucket::new(KNOWN_BURST, KNOWN_RATE, now),
             answered: Bucket::new(ANSWERED_BURST, ANSWERED_RATE, now),
+            resets: Bucket::new(RESETS_BURST, RESETS_RATE, now),
         }
     }
 
@@ -56,7 +65,20 @@ impl Gate {
         (is_known && self.known.take(now)) || self.strangers.take(now)
     }
 
-    /// Whether an Initial is for an ID that we have given.
+    /// Whether one more may be told that its connection is over.
+    pub(super) fn may_reset(&mut self, now: Instant) -> bool {
+        self.resets.take(now)
+    }
+
+    /// Whether a datagram, of which the `head` is given, is for an ID of ours and begins nothing.
+    pub(super) fn is_later(&self, head: &[u8]) -> bool {
+        match head.first() {
+            Some(first) if first & LONG != 0 => !begins_handshake(head) && self.goes_on(head),
+            _ => head.get(1..=ids::LEN).is_some_and(|id| self.ids.has(id)),
+        }
+    }
+
+    /// Whether a long header is for an ID that we have given.
     fn goes_on(&self, datagram: &[u8]) -> bool {
         datagram.get(ID_LEN).is_some_and(|len| usize::from(*len) == ids::LEN)
             && datagram.get(ID..ID + ids::LEN).is_some_and(|id| self.ids.has(id))
@@ -71,6 +93,11 @@ fn begins_handshake(datagram: &[u8]) -> bool {
         [first, ..] => first & LONG != 0,
         [] => false,
     }
+}
+
+/// Whether a datagram has the short header, which all have after the handshake.
+pub(super) fn is_short(head: &[u8]) -> bool {
+    head.first().is_some_and(|first| first & LONG == 0)
 }
 
 /// Tokens that come back with time.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use quinn_proto::ConnectionError;
+use quinn_proto::{ConnectionError, TransportErrorCode};
 use rustls::pki_types::UnixTime;
 
 use super::Quic;
-use super::connection::{Closing, Happening, Link};
+use super::connection::{Closing, Happening, Link, Stage};
 use super::local::{Event, Local};
 use super::peer::Peer;
-use super::refusal::Refused;
+use super::refusal::{CRYPTO_ERROR, Refused};
 use crate::drops::DropReason;
 use crate::peer::PeerId;
 use crate::transport::opened::Loss;
@@ -30,6 +30,11 @@ impl Quic {
 
     fn dial(&self, now: Instant, peer: &Peer, local: &mut Local) {
         let mut state = peer.lock();
+        for packet in state.waiting.take_old(now) {
+            let (network, peer) = (Some(packet.network), Some(peer.id));
+            let reason = DropReason::QuicNoConnection;
+            local.post.losses.push(Loss { network, peer, reason, packets: 1 });
+        }
         let Some(to) = state.endpoint else { return };
         let current = state.current.clone().filter(|_| !state.is_silent);
         if current.is_some() || !state.dial.begin(now) {
@@ -82,7 +87,8 @@ impl Quic {
             Happening::Ended(reason) => self.detach(now, link, &End::of(&reason), local),
             Happening::Closed(why) => {
                 let is_refused = why == Closing::Refused;
-                let end = End { is_refused, why: why.text().to_owned() };
+                // Who refuses tells why at once.
+                let end = End { is_refused, is_told: is_refused, why: why.text().to_owned() };
                 self.detach(now, link, &end, local);
             }
         }
@@ -135,7 +141,7 @@ impl Quic {
             let mut state = link.lock();
             for packet in waiting {
                 let len = packet.bytes.len();
-                state.queue(now, &packet.bytes, len, packet.network, &mut local.post.losses);
+                state.queue(now, &packet.bytes, len, packet.network);
             }
             let (to, own) = (state.remote, state.local);
             if endpoint != Some(to) || own.is_some() {
@@ -148,6 +154,11 @@ impl Quic {
             let mut state = other.lock();
             state.retire(now);
             local.activate(&other, &mut state);
+        }
+        // Another worker may have ended it meanwhile, when there was nothing to take it from.
+        if link.lock().stage == Stage::Ended {
+            let end = End { is_refused: false, is_told: false, why: "ended at once".to_owned() };
+            self.detach(now, link, &end, local);
         }
     }
 
@@ -182,6 +193,7 @@ impl Quic {
         }
         if let Some(heir) = heir {
             let mut state = heir.lock();
+            state.keep();
             state.retell_path();
             local.activate(&heir, &mut state);
         }
@@ -206,6 +218,8 @@ impl Quic {
         }
         if end.is_refused {
             local.post.losses.push(Loss::of(id, DropReason::QuicRefused, 1));
+        }
+        if end.is_refused && !end.is_told {
             let why = end.why.clone();
             local.post.events.push(Event::Refused { peer: id, at, why });
         }
@@ -216,6 +230,8 @@ impl Quic {
 struct End {
     /// One end did not accept the other.
     is_refused: bool,
+    /// Others know of that.
+    is_told: bool,
     why: String,
 }
 
@@ -223,7 +239,9 @@ impl End {
     fn of(reason: &ConnectionError) -> Self {
         use ConnectionError as E;
         let is_refused = match reason {
-            E::TransportError(_) | E::ConnectionClosed(_) | E::VersionMismatch => true,
+            E::TransportError(error) => is_alert(error.code),
+            E::ConnectionClosed(close) => is_alert(close.error_code),
+            E::VersionMismatch => true,
             E::ApplicationClosed(close) => Closing::Refused.is_code(close.error_code),
             _ => false,
         };
@@ -232,6 +250,40 @@ impl End {
             Some(Refused::Us(refusal)) => format!("it refuses us: {refusal}"),
             None => reason.to_string(),
         };
-        Self { is_refused, why }
+        Self { is_refused, is_told: false, why }
+    }
+}
+
+/// Whether TLS has ended the handshake. What else ends one may go well the next time: "too late",
+/// or "stopped", for which there is no code of its own before the handshake is over.
+fn is_alert(code: TransportErrorCode) -> bool {
+    (CRYPTO_ERROR..=CRYPTO_ERROR + u64::from(u8::MAX)).contains(&u64::from(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use quinn_proto::{ConnectionClose, FrameType, TransportError};
+
+    use super::*;
+
+    #[test]
+    fn only_what_tls_ends_is_a_refusal() {
+        let closed = |error_code| {
+            ConnectionError::ConnectionClosed(ConnectionClose {
+                error_code,
+                frame_type: None::<FrameType>,
+                reason: bytes::Bytes::new(),
+            })
+        };
+        let alert = TransportErrorCode::crypto(42);
+        for (code, is_refused) in [
+            (alert, true),
+            (TransportErrorCode::APPLICATION_ERROR, false),
+            (TransportErrorCode::TRANSPORT_PARAMETER_ERROR, false),
+        ] {
+            assert_eq!(End::of(&closed(code)).is_refused, is_refused, "{code}");
+            let error = TransportError { code, frame: None, reason: String::new() };
+            assert_eq!(End::of(&error.into()).is_refused, is_refused, "{code}");
+        }
     }
 }

@@ -134,6 +134,11 @@ impl Local {
         if self.active.is_empty() { self.deadlines.first() } else { Some(now) }
     }
 
+    /// Whether there are connections that something may have to be sent for.
+    pub fn is_sending(&self) -> bool {
+        !self.active.is_empty()
+    }
+
     /// Has this worker send what a connection has to send, unless another one does.
     pub(super) fn activate(&mut self, link: &Arc<Link>, state: &mut State) {
         if !state.is_sending {

@@ -7,7 +7,8 @@
 //! [`Quic::handle_deadlines`] and [`Quic::tick`] do what is due by time. Each connection has a lock
 //! of its own, so that workers work side by side; none is held over a system call. One worker at a
 //! time sends what a connection has to send, so that it stays in order. Of two locks that are held
-//! together, a connection's is taken before the endpoint's, and a peer's never with another.
+//! together, a connection's is taken before the endpoint's, unless nobody else has that connection
+//! yet; a peer's never with a connection's.
 
 mod congestion;
 mod connection;
@@ -131,13 +132,14 @@ impl Quic {
         }
     }
 
-    /// Adds a peer, in place of one with the same slot.
+    /// Adds a peer, whose slot no other one has.
     pub fn add(&self, spec: PeerSpec, now: Instant) {
         let PeerSpec { id, endpoint } = spec;
         let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
         if peers.len() <= id.slot() {
             peers.resize(id.slot() + 1, None);
         }
+        debug_assert!(peers[id.slot()].is_none(), "{id:?} takes the slot of another peer");
         peers[id.slot()] = Some(Arc::new(Peer::new(id, endpoint, now)));
     }
 
@@ -189,13 +191,16 @@ impl Quic {
         }
     }
 
-    /// Ends all connections, and says so to the other ends.
+    /// Ends all connections, and says so to the other ends: [`Quic::poll_transmit`] is to be called
+    /// until [`Local::is_sending`] says no.
     pub fn stop(&self, now: Instant, local: &mut Local) {
         let links = self.front().links();
         for link in links {
             let mut state = link.lock();
             state.close(now, Closing::Stopped);
-            local.activate(&link, &mut state);
+            // Another worker that was sending for it may have stopped before.
+            state.is_sending = true;
+            local.active.push(Arc::clone(&link));
         }
     }
 

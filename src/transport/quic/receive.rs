@@ -68,6 +68,11 @@ impl Quic {
                     local.activate(&link, &mut link.lock());
                 }
                 Arrival::Answer(transmit) => local.answers.push((transmit, answer)),
+                Arrival::Reset(transmit) => {
+                    local.answers.push((transmit, answer));
+                    let reason = DropReason::QuicUnknownConnection;
+                    local.post.losses.push(Loss::of(None, reason, 1));
+                }
                 Arrival::Nothing(reason) => {
                     local.post.losses.push(Loss::of(None, reason, 1));
                 }

@@ -170,7 +170,7 @@ impl Refusal {
 }
 
 /// The first code of TLS alerts among those of QUIC, CRYPTO_ERROR (RFC 9001 section 4.8).
-const CRYPTO_ERROR: u64 = 0x100;
+pub(super) const CRYPTO_ERROR: u64 = 0x100;
 
 /// Which end refused the other; its phrase is about the end that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -54,13 +54,13 @@ impl Quic {
         if let Some(link) = waiting.current.clone() {
             drop(waiting);
             let mut state = link.lock();
-            state.queue(now, &run, len, network, &mut local.post.losses);
+            state.queue(now, &run, len, network);
             local.activate(&link, &mut state);
             return;
         }
         for start in (0..run.len()).step_by(len.max(1)) {
             let bytes = run.slice(start..(start + len).min(run.len()));
-            if let Some(oldest) = waiting.waiting.push(Packet { bytes, network }) {
+            if let Some(oldest) = waiting.waiting.push(Packet { since: now, bytes, network }) {
                 local.post.losses.push(Loss {
                     network: Some(oldest.network),
                     peer: Some(peer.id),
@@ -114,6 +114,7 @@ impl Quic {
                 break;
             }
         }
+        local.post.losses.append(&mut state.losses);
         let mut is_new = false;
         while let Some(event) = state.connection.poll_endpoint_events() {
             let handle = state.handle;

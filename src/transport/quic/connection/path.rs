@@ -57,20 +57,6 @@ impl State {
         self.max_size_since + (self.connection.rtt() * SETTLED_RTTS).max(SETTLED_TIME)
     }
 
-    /// Queues what waited for a larger path.
-    fn release(&mut self) {
-        if self.oversized.is_empty() {
-            return;
-        }
-        for packet in self.oversized.take() {
-            if packet.bytes.len() <= self.max_size {
-                let _ = self.connection.datagrams().send(packet.bytes, false);
-            } else if !self.is_settled {
-                self.oversized.push(packet);
-            }
-        }
-    }
-
     /// The kernel has refused a datagram that was no probe: unless it knows the path by now, which
     /// has been looked for since, that is another one.
     pub(in crate::transport::quic) fn refuse_size(&mut self, now: Instant) {

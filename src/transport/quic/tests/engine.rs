@@ -15,6 +15,7 @@ use crate::transport::quic::{
 };
 use crate::transport::{Carrier, Received, Transmit};
 
+mod crowd;
 mod life;
 mod paths;
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::*;
+use crate::transport::quic::connection::Closing;
 
 #[test]
 fn one_end_dials_and_packets_cross_both_ways() {
@@ -146,4 +147,61 @@ fn peer_that_is_not_accepted_any_more_is_cut_off() {
     world.ends[1].quic.set_tls(tls, now);
     world.run(Duration::from_secs(1));
     assert!(!world.ends[0].is_up() && !world.ends[1].is_up());
+}
+
+#[test]
+fn connection_that_was_to_end_stays_when_the_other_one_ends_first() {
+    let mut world = World::connected([true, true]);
+    let lower = world.ends[0].identity.fingerprint() < world.ends[1].identity.fingerprint();
+    let chosen = usize::from(!lower);
+    let end = &mut world.ends[chosen];
+    assert_eq!(end.open(), 2, "the other one is not over yet");
+    let current = end.quic.peer(PEER).unwrap().lock().current.clone().unwrap();
+    let mut state = current.lock();
+    state.close(world.now, Closing::Stopped);
+    end.local.activate(&current, &mut state);
+    drop(state);
+    world.run(Duration::from_secs(4));
+    for end in &world.ends {
+        assert!(end.is_up());
+        assert_eq!(end.open(), 1);
+        let is_lost = |event: &Event| matches!(event, Event::Lost { .. });
+        assert!(!end.events.iter().any(is_lost), "{:?}", end.events);
+    }
+}
+
+#[test]
+fn strangers_leave_some_handshakes_to_peers() {
+    let mut world = World::new([true, false]);
+    let max = Settings::default().handshakes_max;
+    world.ends[1].quic.handshakes.store(max - max / 4, Ordering::Relaxed);
+    world.run(Duration::from_secs(4));
+    assert!(!world.ends[1].is_up());
+    assert!(world.ends[1].lost(DropReason::QuicBudget) > 0);
+    world.ends[1].quic.set_kernel_mtu(PEER, address(0).ip(), 1500, world.now);
+    world.connect();
+}
+
+#[test]
+fn packets_wait_for_a_connection_for_some_seconds() {
+    let mut world = World::new([false, false]);
+    world.send(0, 0..10, 600);
+    world.run(Duration::from_secs(4));
+    assert_eq!(world.ends[0].lost(DropReason::QuicNoConnection), 0);
+    world.run(Duration::from_secs(2));
+    assert_eq!(world.ends[0].lost(DropReason::QuicNoConnection), 10);
+}
+
+#[test]
+fn what_was_queued_when_a_connection_ends_is_counted() {
+    let mut world = World::connected([true, false]);
+    world.run(Duration::from_secs(1));
+    world.ends[0].queue(world.now, &(0..40).map(|n| packet(n, 1400)).collect::<Vec<_>>());
+    let end = &mut world.ends[0];
+    end.quic.stop(world.now, &mut end.local);
+    // And what comes after that.
+    end.queue(world.now, &[packet(40, 1400)]);
+    world.flush(0);
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.ends[0].lost(DropReason::QuicNoConnection), 41);
 }

@@ -125,3 +125,27 @@ fn idle_connection_stays_up_by_few_datagrams() {
     assert!(world.sends.len() < 400, "{}", world.sends.len());
     assert!(world.elapsed() > Duration::from_secs(600));
 }
+
+#[test]
+fn what_never_fits_is_counted_when_the_path_is_known() {
+    let mut world = World::new([true, false]);
+    world.payload_max = 1252;
+    world.send(0, 0..10, 1400);
+    world.run(Duration::from_secs(4));
+    assert_eq!(world.ends[0].lost(DropReason::QuicTooBig), 10);
+    assert_eq!(world.ends[1].arrived.len(), 0);
+}
+
+#[test]
+fn what_a_path_does_not_take_any_more_is_counted() {
+    let mut world = World::connected([true, false]);
+    world.run(Duration::from_secs(1));
+    let packets: Vec<_> = (0..40).map(|n| packet(n, 1400)).collect();
+    world.ends[0].queue(world.now, &packets);
+    // The kernel knows before anything is sent.
+    world.ends[0].quic.shrink(PEER, address(1).ip(), Some(1280), world.now);
+    world.flush(0);
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.ends[0].lost(DropReason::QuicTooBig), 40);
+    assert_eq!(world.ends[1].arrived.len(), 0);
+}
