@@ -2,6 +2,7 @@
 
 mod bad_wire;
 mod bench;
+mod bench_yardstick;
 mod beside_noise;
 mod big_tcp;
 mod bridged;
@@ -89,6 +90,7 @@ pub fn all() -> Vec<Case> {
         beside_noise::cases(),
         demo::cases(),
         bench::cases(),
+        bench_yardstick::cases(),
         scene::cases(),
     ];
     groups.into_iter().flatten().collect()
