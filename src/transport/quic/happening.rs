@@ -16,6 +16,10 @@ use crate::drops::DropReason;
 use crate::peer::PeerId;
 use crate::transport::opened::Loss;
 
+/// Peers that are dialled in a turn: each takes some hundred microseconds, in which the worker moves
+/// no packets.
+const DIALS_MAX: u32 = 64;
+
 impl Quic {
     /// Dials peers that there is no connection with, and ends connections with those that are not
     /// accepted any more; to be called every 100 ms or so.
@@ -23,22 +27,29 @@ impl Quic {
     pub fn tick(&self, now: Instant, local: &mut Local) {
         self.judge_again(now, local);
         let peers: Vec<_> = self.peers().iter().flatten().cloned().collect();
-        for peer in peers {
-            self.dial(now, &peer, local);
+        let first = self.next_dial.load(Ordering::Relaxed);
+        let mut dialled = 0;
+        for index in (0..peers.len()).map(|index| (first + index) % peers.len()) {
+            if dialled == DIALS_MAX {
+                self.next_dial.store(index, Ordering::Relaxed);
+                break;
+            }
+            dialled += u32::from(self.dial(now, &peers[index], local));
         }
     }
 
-    fn dial(&self, now: Instant, peer: &Peer, local: &mut Local) {
+    /// Dials a peer if it is time for that; tells whether it was.
+    fn dial(&self, now: Instant, peer: &Peer, local: &mut Local) -> bool {
         let mut state = peer.lock();
         for packet in state.waiting.take_old(now) {
             let (network, peer) = (Some(packet.network), Some(peer.id));
             let reason = DropReason::QuicNoConnection;
             local.post.losses.push(Loss { network, peer, reason, packets: 1 });
         }
-        let Some(to) = state.endpoint else { return };
+        let Some(to) = state.endpoint else { return false };
         let current = state.current.clone().filter(|_| !state.is_silent);
         if current.is_some() || !state.dial.begin(now) {
-            return;
+            return false;
         }
         drop(state);
         let tls = self.tls();
@@ -52,6 +63,7 @@ impl Quic {
                 local.post.events.push(Event::Refused { peer, at: to, why });
             }
         }
+        true
     }
 
     /// Does what follows from what became of a connection.

@@ -64,6 +64,10 @@ const PATH_MTU: u16 = 1500;
 /// How often the certificates of connections are judged again: they expire by and by.
 const JUDGING: Duration = Duration::from_secs(1);
 
+/// Certificates that are judged in a turn: each takes some hundred microseconds, in which the worker
+/// moves no packets.
+const JUDGED_MAX: u32 = 64;
+
 /// A peer to speak with.
 pub struct PeerSpec {
     /// Which one.
@@ -114,6 +118,8 @@ pub struct Quic {
     ways: Ways,
     /// Handshakes of others that are under way.
     handshakes: AtomicUsize,
+    /// Which peer is looked at first when peers are dialled.
+    next_dial: AtomicUsize,
     /// When the certificates of connections are judged again.
     next_judging: Mutex<Instant>,
 }
@@ -128,6 +134,7 @@ impl Quic {
             peers: RwLock::default(),
             ways: Ways::default(),
             handshakes: AtomicUsize::new(0),
+            next_dial: AtomicUsize::new(0),
             next_judging: Mutex::new(now),
         }
     }
@@ -173,12 +180,19 @@ impl Quic {
         drop(next);
         let (tls, time) = (self.tls(), UnixTime::now());
         let links = self.front().links();
+        let mut judged = 0;
         for link in links {
             let mut state = link.lock();
             let Some(peer) = state.peer.filter(|_| state.stage == Stage::Up) else { continue };
             if state.judged.as_ref().is_some_and(|judged| judged.holds(&tls, time)) {
                 continue;
             }
+            if judged == JUDGED_MAX {
+                // The rest in the next turn.
+                *self.next_judging() = now;
+                return;
+            }
+            judged += 1;
             match tls.trust().judge_as(peer, &state.chain, time) {
                 Ok(()) => state.judged = Some(Judged::new(&tls, &state.chain, time)),
                 Err(refusal) => {

@@ -130,3 +130,31 @@ fn all_are_told_that_an_end_was_restarted() {
     crowd.run(Duration::from_secs(1));
     assert_eq!(crowd.up(), PEERS);
 }
+
+#[test]
+fn all_are_judged_and_dialled_by_and_by() {
+    let mut crowd = Crowd::connected();
+    // None of them is taken any more.
+    let nobody = Trust::new(&[], &[], []).unwrap();
+    crowd.hub.quic.set_tls(Tls::new(crowd.identity.credentials(), nobody).unwrap(), crowd.now);
+    crowd.hub.next_tick = crowd.now;
+    let mut closed = [0; 2];
+    for count in &mut closed {
+        crowd.hub.work(crowd.now);
+        let events = crowd.hub.local.post.events.drain(..);
+        *count = events.filter(|event| matches!(event, Event::Refused { .. })).count();
+        crowd.answer();
+        crowd.now += TICK;
+    }
+    assert_eq!(closed, [64, PEERS - 64]);
+    // A hub that knows where they are.
+    crowd.hub = hub(&crowd.identity, &crowd.known, crowd.now);
+    for (slot, peer) in crowd.peers.iter().enumerate() {
+        crowd.hub.quic.set_endpoint(PeerId::new(slot, 0), peer.address, crowd.now);
+    }
+    for expected in [64, PEERS, PEERS] {
+        crowd.hub.work(crowd.now);
+        assert_eq!(crowd.hub.open(), expected);
+        crowd.now += TICK;
+    }
+}
