@@ -42,6 +42,9 @@ pub enum QuicFileFault {
     /// What is in the file cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The certificate is that of another key.
+    #[error("expected the certificate of the key in quic.private_key_file, {}", .0.display())]
+    OtherKey(PathBuf),
     /// Nobody can be judged by what is in the file.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -118,7 +121,13 @@ fn read_lists(quic: &Quic) -> Result<Vec<CertificateRevocationListDer<'static>>,
 }
 
 fn credentials(quic: &Quic, chain: &[u8], key: &[u8]) -> Result<Credentials, QuicFileError> {
-    at("certificate_file", &quic.certificate_file, Credentials::from_pem(chain, key))
+    Credentials::from_pem(chain, key).map_err(|error| {
+        let fault = match error {
+            CertificateError::WrongKey => QuicFileFault::OtherKey(quic.private_key_file.clone()),
+            error => error.into(),
+        };
+        QuicFileError { key: "certificate_file", path: quic.certificate_file.clone(), fault }
+    })
 }
 
 fn trust(
@@ -195,7 +204,8 @@ fn judge<T>(
         return None;
     }
     let read = read(&quic.settings);
-    read.map_err(|error| quic.section.fault(error.key, error.to_string())).ok()
+    // The path is shown with the key.
+    read.map_err(|error| quic.section.fault(error.key, error.fault.to_string())).ok()
 }
 
 fn both<A, B>(a: Option<A>, b: Option<B>) -> Option<(A, B)> {

@@ -34,8 +34,11 @@ pub enum CertificateError {
     #[error("expected a PEM certificate, -----BEGIN CERTIFICATE-----")]
     NoCertificate,
     /// The PEM has no private key.
-    #[error("expected a PEM private key without a passphrase, -----BEGIN PRIVATE KEY-----")]
+    #[error("expected a PEM private key, -----BEGIN PRIVATE KEY-----")]
     NoKey,
+    /// The PEM has a private key that cannot be read without its passphrase.
+    #[error("the key has a passphrase: expected a PEM private key without one")]
+    Encrypted,
     /// The PEM has no certificate revocation list.
     #[error("expected a PEM certificate revocation list, -----BEGIN X509 CRL-----")]
     NoRevocationList,
@@ -52,7 +55,9 @@ pub enum CertificateError {
         len: usize,
     },
     /// The key is of a kind, or a size, that TLS 1.3 is not done with here.
-    #[error("expected an ECDSA (P-256, P-384, P-521), Ed25519 or RSA key")]
+    #[error(
+        "expected a key of ECDSA (P-256, P-384, P-521), of Ed25519, or of RSA with 2048 bits or more"
+    )]
     UnusableKey,
     /// The key is another's.
     #[error("the certificate does not belong to the private key")]
@@ -299,10 +304,22 @@ pub fn check_key(text: &[u8]) -> Result<(), CertificateError> {
 type KeyAndSecret = (Arc<dyn SigningKey>, Zeroizing<[u8; 32]>);
 
 fn read_key(text: &[u8]) -> Result<KeyAndSecret, CertificateError> {
-    let key = PrivateKeyDer::from_pem_slice(text)
-        .map_err(|error| not_pem(error, CertificateError::NoKey))?;
+    let key = PrivateKeyDer::from_pem_slice(text).map_err(|error| {
+        if is_encrypted(text) {
+            return CertificateError::Encrypted;
+        }
+        not_pem(error, CertificateError::NoKey)
+    })?;
     let signing = any_supported_type(&key).map_err(|_| CertificateError::UnusableKey)?;
     Ok((signing, reset_secret(key.secret_der())))
+}
+
+/// Whether a PEM text has a key with a passphrase: PKCS #8 (RFC 7468 section 11), or OpenSSL's older
+/// form, which has headers where base64 begins otherwise (RFC 1421 section 4.6.1.1).
+fn is_encrypted(text: &[u8]) -> bool {
+    const MARKS: [&[u8]; 2] = [b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED"];
+    let mut lines = text.split(|&byte| byte == b'\n');
+    lines.any(|line| MARKS.contains(&line.trim_ascii_end()))
 }
 
 fn reset_secret(key: &[u8]) -> Zeroizing<[u8; 32]> {
