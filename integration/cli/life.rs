@@ -129,6 +129,20 @@ fn unit_leaves_what_a_port_below_1024_takes_and_the_daemon_drops_it() {
 }
 
 #[test]
+fn daemon_starts_with_a_certificate_that_cannot_be_used_now_and_says_so() {
+    let day = |days: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(86_400 * days);
+    for (since, warning) in [
+        (18_262, "WARN certificate has expired whose=\"our certificate\" days_ago="),
+        (43_830, "WARN our certificate cannot be used yet first_day=\"2090-01-01\""),
+    ] {
+        let dates = Dates { now: day(since) + Duration::from_secs(43_200), days: 30 };
+        let Some(place) = Place::with_quic("127.0.0.1:4433", dates) else { return };
+        let _daemon = place.start();
+        place.wait_for_log(warning);
+    }
+}
+
+#[test]
 fn end_of_the_worker_ends_the_daemon_with_exit_code_1_and_nothing_is_left() {
     let Some(place) = Place::new() else { return };
     let mut daemon = place.start();

@@ -3,8 +3,8 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::SystemTime;
+use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -187,13 +187,7 @@ fn all_that_is_wrong_with_quics_files_is_told_at_once() {
 
 #[test]
 fn key_that_cannot_be_used_is_told_from_one_that_cannot_be_read() {
-    let site = Site::new();
-    site.write("a.crt", &made().certificate, 0o644);
-    let text = "name = \"wrong-files\"\n[quic]\nprivate_key_file = \"a.pem\"\n\
-                certificate_file = \"a.crt\"\n[[network]]\nname = \"wrong-b\"\nvni = 42\n\
-                device = \"tap\"\n";
-    site.write("site.toml", text, 0o644);
-    let file = site.path("site.toml");
+    let site = Site::with_quic(&made(), "");
     let passphrase = "the key has a passphrase: expected a PEM private key without one";
     let unusable = "expected a key of ECDSA (P-256, P-384, P-521), of Ed25519, or of RSA with 2048 \
                     bits or more";
@@ -212,10 +206,50 @@ fn key_that_cannot_be_used_is_told_from_one_that_cannot_be_read() {
         ("a key".to_owned(), none),
     ] {
         site.write("a.pem", &key, 0o600);
-        let errors = config::load_with_keys(&file).unwrap_err().to_string();
-        let place = format!("{}:3:20: quic.private_key_file", file.display());
+        let errors = config::load_with_keys(&site.file()).unwrap_err().to_string();
+        let place = format!("{}:3:20: quic.private_key_file", site.file().display());
         assert_eq!(errors, format!("{place} = \"a.pem\": {expected}"), "{key}");
     }
+}
+
+#[test]
+fn certificate_that_cannot_be_used_today_is_a_fault_for_check_alone() {
+    let noon = |day: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(86_400 * day + 43_200);
+    let today = "expected one that can be used today";
+    for (now, days, expected) in [
+        (noon(18_262), 366, format!("expired on 2021-01-01: {today}")),
+        (noon(43_830), 30, format!("can be used from 2090-01-01 only: {today}")),
+        (SystemTime::now(), 30, String::new()),
+    ] {
+        let own = self_signed("site-a", Dates { now, days }).unwrap();
+        let site = Site::with_quic(&own, "");
+
+        let output = site.check();
+
+        let place = format!("tunctl: {}:4:20: quic.certificate_file", site.file().display());
+        let (code, message) = match expected.as_str() {
+            "" => (0, String::new()),
+            expected => (2, format!("{place} = \"a.crt\": {expected}\n")),
+        };
+        assert_eq!(String::from_utf8_lossy(&output.stderr), message);
+        assert_eq!(output.status.code(), Some(code));
+        assert!(config::load_with_keys(&site.file()).is_ok());
+    }
+}
+
+#[test]
+fn certificate_of_an_authority_is_ours_only_where_no_authority_is_asked() {
+    let (_, root) =
+        Authority::generate("tunnels", Dates { now: SystemTime::now(), days: 30 }).unwrap();
+    let site = Site::with_quic(&root, "ca_file = \"a.crt\"\n");
+    let errors = config::load_with_keys(&site.file()).unwrap_err().to_string();
+    let expected = "quic.certificate_file = \"a.crt\": is an authority's: expected one that it has \
+                    issued (tunctl gencert NAME --ca DIR)";
+    assert_eq!(errors, format!("{}:4:20: {expected}", site.file().display()));
+
+    // Such are those that openssl makes for itself: peers know them by their fingerprints.
+    let site = Site::with_quic(&root, "");
+    assert_eq!(site.check().status.code(), Some(0));
 }
 
 #[test]
@@ -245,6 +279,29 @@ struct Site(TempDir);
 impl Site {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
+    }
+
+    /// A configuration with this certificate; `rest` are more lines of its table.
+    fn with_quic(own: &Issued, rest: &str) -> Self {
+        let site = Self::new();
+        site.write("a.crt", &own.certificate, 0o644);
+        site.write("a.pem", &own.key, 0o600);
+        let text = format!(
+            "name = \"wrong-files\"\n[quic]\nprivate_key_file = \"a.pem\"\n\
+             certificate_file = \"a.crt\"\n{rest}[[network]]\nname = \"wrong-b\"\nvni = 42\n\
+             device = \"tap\"\n"
+        );
+        site.write("site.toml", &text, 0o644);
+        site
+    }
+
+    fn file(&self) -> PathBuf {
+        self.path("site.toml")
+    }
+
+    fn check(&self) -> Output {
+        let tunctl = env!("CARGO_BIN_EXE_tunctl");
+        Command::new(tunctl).arg("check").arg(self.file()).output().unwrap()
     }
 
     fn path(&self, name: &str) -> PathBuf {

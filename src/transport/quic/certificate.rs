@@ -160,10 +160,14 @@ impl Validity {
         UnixTime::since_unix_epoch(Duration::from_secs(self.not_after))
     }
 
-    /// Gives the day of that second in UTC, as in `2026-06-01`.
+    /// Gives the day of the first second in UTC, as in `2026-06-01`.
+    pub fn first_day(self) -> String {
+        day_of(self.not_before)
+    }
+
+    /// Gives the day of the last second, likewise.
     pub fn last_day(self) -> String {
-        let last = ASN1Time::from_timestamp(i64::try_from(self.not_after).unwrap_or(i64::MAX));
-        last.map(|last| last.to_datetime().date().to_string()).unwrap_or_default()
+        day_of(self.not_after)
     }
 
     /// Whether it is over.
@@ -175,6 +179,16 @@ impl Validity {
     pub fn is_to_come(self, now: UnixTime) -> bool {
         now.as_secs() < self.not_before
     }
+}
+
+fn day_of(secs: u64) -> String {
+    let time = ASN1Time::from_timestamp(i64::try_from(secs).unwrap_or(i64::MAX));
+    time.map(|time| time.to_datetime().date().to_string()).unwrap_or_default()
+}
+
+/// Whether a certificate is that of an authority (RFC 5280 section 4.2.1.9).
+pub fn is_authority(certificate: &CertificateDer<'_>) -> bool {
+    X509Certificate::from_der(certificate).is_ok_and(|(_, parsed)| parsed.is_ca())
 }
 
 /// Whether a certificate can have the name as a dNSName (RFC 5280 section 4.2.1.6): labels of 1 to
@@ -266,6 +280,11 @@ impl Credentials {
     /// Gives the fingerprint of our certificate: what a peer's `certificate_sha256` is.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
+    }
+
+    /// Gives from when until when our certificate can be used.
+    pub fn validity(&self) -> Validity {
+        self.validity
     }
 
     /// Gives the last second in which our certificate can be used.
