@@ -101,6 +101,11 @@ fn authority_issues_and_revokes() {
     let revoked = made(&site.gencert("--revoke site-b.crt --ca keys")).to_owned();
     let crl_file = revoked.lines().last().unwrap();
     sound(&site.check(&format!("{own}\n{crl_file}\n{peer}")));
+    // What is for a table that is there already is not printed as another one.
+    for (text, key) in [(&authority, "ca_file"), (&revoked, "crl_file")] {
+        let keys: Vec<_> = text.parse::<toml::Table>().unwrap().into_iter().collect();
+        assert!(matches!(&keys[..], [(only, _)] if only == key), "{text}");
+    }
     let first = fs::read(site.path("keys/ca.crl")).unwrap();
     let again = site.gencert("--revoke site-b.crt --ca keys");
     assert_eq!(
@@ -123,7 +128,8 @@ fn authority_issues_and_revokes() {
     let others = own.replace("keys/ca.crt", "others/ca.crt");
     let ended = site.check(&format!("{others}\n{crl_file}\n{peer}"));
     assert_eq!(ended.code, Some(2));
-    let expected = "ca.crl: list number 1 of the file was not signed by an authority in ca_file\n";
+    let expected =
+        "ca.crl\": list number 1 of the file was not signed by an authority in ca_file\n";
     assert!(ended.stderr.ends_with(expected), "{}", ended.stderr);
 }
 

@@ -133,13 +133,37 @@ fn keys_are_written_on_request_and_never_overwritten() {
     let (_, read) = config::load_with_keys(&sound).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(*read.unwrap().private.to_base64(), PRIVATE);
 
-    // The second file is there: the first is not written either.
-    fs::remove_file(&own).unwrap();
-    let again = self::ended(program().arg("import").arg(&file).args(options));
+    // Files that have their keys are as good as written.
+    let again = || self::ended(program().arg("import").arg(&file).args(options));
+    let second = again();
+    assert_eq!((second.code, &second.stdout), (Some(0), &ended.stdout), "{}", second.stderr);
+    assert!(!second.stderr.contains("wrote"), "{}", second.stderr);
+    assert_keys(&keys);
+
+    // The second file has another key, or is none: the first is not written either.
     let there = keys.join("wg0-peer-1.psk");
-    let message = format!("tunctl: {}: File exists (os error 17)\n", there.display());
-    assert_eq!((again.code, again.stdout.as_str(), again.stderr), (Some(1), "", message));
-    assert!(!own.exists());
+    let nothing = "nothing is overwritten, nothing was written";
+    let path = there.display();
+    for (text, mode, message) in [
+        (PRIVATE, 0o600, format!("{path}: is there already with another key: {nothing}")),
+        (
+            PRESHARED,
+            0o644,
+            format!(
+                "{path}: mode 0644: expected a file that only its owner can use (chmod 600); it is \
+                 there already: {nothing}"
+            ),
+        ),
+    ] {
+        let _ = fs::remove_file(&own);
+        fs::write(&there, text).unwrap();
+        fs::set_permissions(&there, fs::Permissions::from_mode(mode)).unwrap();
+        let refused = again();
+        let message = format!("tunctl: {message}\n");
+        assert_eq!((refused.code, refused.stdout.as_str(), refused.stderr), (Some(1), "", message));
+        assert_eq!(fs::read_to_string(&there).unwrap(), text);
+        assert!(!own.exists());
+    }
 }
 
 #[test]

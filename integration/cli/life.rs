@@ -5,11 +5,12 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
+use tunctl::transport::quic::issue::{Dates, self_signed};
 
 use crate::program::{ended, program};
 
@@ -110,6 +111,38 @@ fn running_daemon_has_no_capability_but_net_admin() {
 }
 
 #[test]
+fn unit_leaves_what_a_port_below_1024_takes_and_the_daemon_drops_it() {
+    let now = Dates { now: SystemTime::now(), days: 30 };
+    let Some(place) = Place::with_quic("0.0.0.0:443", now) else { return };
+    let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/tunctl.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    let set = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).unwrap();
+    let kept: String =
+        set.to_lowercase().split(' ').map(|name| name.replace("cap_", ",+")).collect();
+    let mut command = in_namespace();
+    command.args(["setpriv", "--bounding-set", &format!("-all{kept}")]);
+
+    let daemon = place.start_as(place.command_in(command));
+
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).unwrap();
+    assert!(status.contains("\nCapEff:\t0000000000001000\n"), "{status}");
+}
+
+#[test]
+fn daemon_starts_with_a_certificate_that_cannot_be_used_now_and_says_so() {
+    let day = |days: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(86_400 * days);
+    for (since, warning) in [
+        (18_262, "WARN certificate has expired whose=\"our certificate\" days_ago="),
+        (43_830, "WARN our certificate cannot be used yet first_day=\"2090-01-01\""),
+    ] {
+        let dates = Dates { now: day(since) + Duration::from_secs(43_200), days: 30 };
+        let Some(place) = Place::with_quic("127.0.0.1:4433", dates) else { return };
+        let _daemon = place.start();
+        place.wait_for_log(warning);
+    }
+}
+
+#[test]
 fn end_of_the_worker_ends_the_daemon_with_exit_code_1_and_nothing_is_left() {
     let Some(place) = Place::new() else { return };
     let mut daemon = place.start();
@@ -167,12 +200,34 @@ struct Place {
 impl Place {
     /// Gives `None`, and prints why, where no network namespace or device can be had.
     fn new() -> Option<Self> {
+        Self::with("[vxlan]")
+    }
+
+    /// As [`Place::new`], where the transport is QUIC with a certificate of these dates.
+    fn with_quic(listen: &str, dates: Dates) -> Option<Self> {
+        let place = Self::with(&format!(
+            "[quic]\nlisten = \"{listen}\"\ncertificate_file = \"site-a.crt\"\n\
+             private_key_file = \"site-a.pem\"\n"
+        ))?;
+        let issued = self_signed("site-a", dates).unwrap();
+        let (certificate, key) = ("site-a.crt", "site-a.pem");
+        for (name, text) in [(certificate, &issued.certificate), (key, &*issued.key)] {
+            let path = place.directory.path().join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        Some(place)
+    }
+
+    fn with(transport: &str) -> Option<Self> {
         if !can_make_devices() {
             return None;
         }
         let directory = tempfile::tempdir().unwrap();
-        let config = "name = \"site-a\"\n[vxlan]\n\
-                      [[network]]\nname = \"routed\"\nvni = 1\ndevice = \"tun\"\n";
+        let config = format!(
+            "name = \"site-a\"\n{transport}\n\
+             [[network]]\nname = \"routed\"\nvni = 1\ndevice = \"tun\"\n"
+        );
         fs::write(directory.path().join("config.toml"), config).unwrap();
         let notices = UnixDatagram::bind(directory.path().join("notify")).unwrap();
         notices.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -181,8 +236,12 @@ impl Place {
 
     /// Gives the command that runs the daemon.
     fn command(&self) -> Command {
+        self.command_in(in_namespace())
+    }
+
+    /// Gives the command that has `command` run the daemon.
+    fn command_in(&self, mut command: Command) -> Command {
         let daemon = program();
-        let mut command = in_namespace();
         command.arg(daemon.get_program());
         for (variable, _) in daemon.get_envs() {
             command.env_remove(variable);

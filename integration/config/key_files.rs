@@ -3,8 +3,8 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::SystemTime;
+use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -16,6 +16,22 @@ use tunctl::transport::quic::issue::{Authority, Dates, Issued, self_signed};
 const PRIVATE: &str = "cAdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LGo=";
 const PUBLIC: &str = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
 const OTHER: &str = "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=";
+
+/// A key (PKCS #1) that is too short for TLS; it protects nothing.
+const RSA_1024: &str = "\
+MIICXAIBAAKBgQDh6eryAltmKLvjfGx46B+CFwOlj624DkTNG7yilObTtECYNeuY\n\
+/BMPbNMj7Cd0bLq2ZiidFom+KnBysdD7TruDVozdp+tRdrGbgynn/v7BECKSHgqi\n\
+/uYX8R7KvGTV/x310uRWLyinXn+SVNJO9JvQmK4TNg+PsPDa2aosUJY1xQIDAQAB\n\
+AoGBAIBm1IuivVIuOsRMVtbNkAL/k6oJJMKlEYPGjQuXOC8Bl2kr1HGKbEbrIoKb\n\
+Wb15gxHitJi8U6PLOUhnOpFrqXUl5JATALkNKGE9DBUk1A7U6y1Jy3mzSwS55zCw\n\
+mThpBfUQXKHyC3v0zHylbDspuAE7kI0jKoSOd1p5IJDXw4bBAkEA/y68mcyMbl/g\n\
+fbkENwZ9+byppMI2Zy7QwJJwg3UMz7nBUmDldKHnKnfEWDr5NZ+PO6sfb+ntqHhx\n\
+sKjSJZepFQJBAOKjLdWdUNLI+3vjom+5LF3aZ7+3M4mPZxmYF/+zouANAs21lo0W\n\
+lPxoLU+rNqsNsQ3TfdyRaXpfJ3YG6ZPgJfECQExEKKQCyVnXl92bZVIYw5/XLhCK\n\
+5v2RtVxIqA3x9sFCsC+xvAJOvSspHmqMPZ00MffQXhXxoVD/pmL5Ic2QdT0CQFoh\n\
+SOYN5QmeshyH356Mxq8gX2gn5FANfpP4H3sqJljx8655S8EaPO/QQkzPqzMFg+ca\n\
+t5ATKB5pXxkaEKQlXRECQFQiLVH5yObAQVIIlv1K2UZ6LNTBxH7TjXMboNlJ3H69\n\
+68YI6AZ91svA61XlR2aryeiLLrp1XYit4l9wqmFwB60=";
 
 #[test]
 fn keys_come_with_the_configuration_in_the_order_of_the_peers() {
@@ -49,19 +65,16 @@ fn all_that_is_wrong_with_key_files_is_told_at_once() {
     let file =
         site.config("a.key", &[(OTHER, Some("b.psk")), (&key(7), Some("c.psk")), (OTHER, None)]);
     let expected = [
-        "4:20: wireguard.private_key_file = \"a.key\": DIR/a.key: mode 0640: expected a file that \
+        "4:20: wireguard.private_key_file = \"a.key\": mode 0640: expected a file that \
          only its owner can use (chmod 600)",
-        "14:22: peer[0].preshared_key_file = \"b.psk\": DIR/b.psk: expected a key: 32 bytes as 44 \
+        "14:22: peer[0].preshared_key_file = \"b.psk\": expected a key: 32 bytes as 44 \
          characters of base64",
-        "21:22: peer[1].preshared_key_file = \"c.psk\": DIR/c.psk: No such file or directory (os \
+        "21:22: peer[1].preshared_key_file = \"c.psk\": No such file or directory (os \
          error 2)",
         "27:14: peer[2].public_key = \"3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=\": expected \
          another key than that of peer[0]: it is all that tells peers apart",
     ];
-    let directory = site.0.path().display().to_string();
-    let expected: Vec<_> = expected
-        .map(|line| format!("{}:{}", file.display(), line.replace("DIR", &directory)))
-        .into();
+    let expected = expected.map(|line| format!("{}:{line}", file.display()));
 
     let errors = config::load_with_keys(&file).unwrap_err().to_string();
     assert_eq!(errors.lines().collect::<Vec<_>>(), expected);
@@ -145,33 +158,98 @@ fn all_that_is_wrong_with_quics_files_is_told_at_once() {
     assert_eq!(
         quic("b.crt", &both("ca.crt", "other.crl")),
         [
-            "site.toml:4:20: quic.certificate_file = \"b.crt\": b.crt: the certificate does not belong \
-         to the private key",
-            "site.toml:6:12: quic.crl_file = \"other.crl\": other.crl: list number 1 of the file was not \
+            "site.toml:4:20: quic.certificate_file = \"b.crt\": expected the certificate of the key in \
+         quic.private_key_file, a.pem",
+            "site.toml:6:12: quic.crl_file = \"other.crl\": list number 1 of the file was not \
          signed by an authority in ca_file",
         ]
     );
     assert_eq!(
         quic("a.crt", &both("ca.crt", "broken.crl")),
-        [
-            "site.toml:6:12: quic.crl_file = \"broken.crl\": broken.crl: list number 1 of the file is no \
-         certificate revocation list of version 2",
-        ]
+        ["site.toml:6:12: quic.crl_file = \"broken.crl\": list number 1 of the file is no \
+         certificate revocation list of version 2",]
     );
     fs::set_permissions(site.path("a.pem"), Permissions::from_mode(0o640)).unwrap();
     assert_eq!(
         quic("a.pem", &both("missing.crt", "a.crt")),
         [
-            "site.toml:3:20: quic.private_key_file = \"a.pem\": a.pem: mode 0640: expected a file that \
+            "site.toml:3:20: quic.private_key_file = \"a.pem\": mode 0640: expected a file that \
          only its owner can use (chmod 600)",
-            "site.toml:4:20: quic.certificate_file = \"a.pem\": a.pem: expected a PEM certificate, \
+            "site.toml:4:20: quic.certificate_file = \"a.pem\": expected a PEM certificate, \
          -----BEGIN CERTIFICATE-----",
-            "site.toml:5:11: quic.ca_file = \"missing.crt\": missing.crt: No such file or directory (os \
+            "site.toml:5:11: quic.ca_file = \"missing.crt\": No such file or directory (os \
          error 2)",
-            "site.toml:6:12: quic.crl_file = \"a.crt\": a.crt: expected a PEM certificate revocation \
+            "site.toml:6:12: quic.crl_file = \"a.crt\": expected a PEM certificate revocation \
          list, -----BEGIN X509 CRL-----",
         ]
     );
+}
+
+#[test]
+fn key_that_cannot_be_used_is_told_from_one_that_cannot_be_read() {
+    let site = Site::with_quic(&made(), "");
+    let passphrase = "the key has a passphrase: expected a PEM private key without one";
+    let unusable = "expected a key of ECDSA (P-256, P-384, P-521), of Ed25519, or of RSA with 2048 \
+                    bits or more";
+    let broken = "expected PEM: its base64 is broken";
+    let none = "expected a PEM private key, -----BEGIN PRIVATE KEY-----";
+    let pem = |label: &str, content: &str| {
+        format!("-----BEGIN {label}-----\n{content}\n-----END {label}-----\n")
+    };
+    let headers = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,996DCB9F15BAFB38\n\nAAAA";
+    for (key, expected) in [
+        (pem("EC PRIVATE KEY", headers), passphrase),
+        (pem("RSA PRIVATE KEY", &headers.replace('\n', "\r\n")), passphrase),
+        (pem("ENCRYPTED PRIVATE KEY", "AAAA"), passphrase),
+        (pem("RSA PRIVATE KEY", RSA_1024), unusable),
+        (pem("PRIVATE KEY", "Proc-Type: none"), broken),
+        ("a key".to_owned(), none),
+    ] {
+        site.write("a.pem", &key, 0o600);
+        let errors = config::load_with_keys(&site.file()).unwrap_err().to_string();
+        let place = format!("{}:3:20: quic.private_key_file", site.file().display());
+        assert_eq!(errors, format!("{place} = \"a.pem\": {expected}"), "{key}");
+    }
+}
+
+#[test]
+fn certificate_that_cannot_be_used_today_is_a_fault_for_check_alone() {
+    let noon = |day: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(86_400 * day + 43_200);
+    let today = "expected one that can be used today";
+    for (now, days, expected) in [
+        (noon(18_262), 366, format!("expired on 2021-01-01: {today}")),
+        (noon(43_830), 30, format!("can be used from 2090-01-01 only: {today}")),
+        (SystemTime::now(), 30, String::new()),
+    ] {
+        let own = self_signed("site-a", Dates { now, days }).unwrap();
+        let site = Site::with_quic(&own, "");
+
+        let output = site.check();
+
+        let place = format!("tunctl: {}:4:20: quic.certificate_file", site.file().display());
+        let (code, message) = match expected.as_str() {
+            "" => (0, String::new()),
+            expected => (2, format!("{place} = \"a.crt\": {expected}\n")),
+        };
+        assert_eq!(String::from_utf8_lossy(&output.stderr), message);
+        assert_eq!(output.status.code(), Some(code));
+        assert!(config::load_with_keys(&site.file()).is_ok());
+    }
+}
+
+#[test]
+fn certificate_of_an_authority_is_ours_only_where_no_authority_is_asked() {
+    let (_, root) =
+        Authority::generate("tunnels", Dates { now: SystemTime::now(), days: 30 }).unwrap();
+    let site = Site::with_quic(&root, "ca_file = \"a.crt\"\n");
+    let errors = config::load_with_keys(&site.file()).unwrap_err().to_string();
+    let expected = "quic.certificate_file = \"a.crt\": is an authority's: expected one that it has \
+                    issued (tunctl gencert NAME --ca DIR)";
+    assert_eq!(errors, format!("{}:4:20: {expected}", site.file().display()));
+
+    // Such are those that openssl makes for itself: peers know them by their fingerprints.
+    let site = Site::with_quic(&root, "");
+    assert_eq!(site.check().status.code(), Some(0));
 }
 
 #[test]
@@ -201,6 +279,29 @@ struct Site(TempDir);
 impl Site {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
+    }
+
+    /// A configuration with this certificate; `rest` are more lines of its table.
+    fn with_quic(own: &Issued, rest: &str) -> Self {
+        let site = Self::new();
+        site.write("a.crt", &own.certificate, 0o644);
+        site.write("a.pem", &own.key, 0o600);
+        let text = format!(
+            "name = \"wrong-files\"\n[quic]\nprivate_key_file = \"a.pem\"\n\
+             certificate_file = \"a.crt\"\n{rest}[[network]]\nname = \"wrong-b\"\nvni = 42\n\
+             device = \"tap\"\n"
+        );
+        site.write("site.toml", &text, 0o644);
+        site
+    }
+
+    fn file(&self) -> PathBuf {
+        self.path("site.toml")
+    }
+
+    fn check(&self) -> Output {
+        let tunctl = env!("CARGO_BIN_EXE_tunctl");
+        Command::new(tunctl).arg("check").arg(self.file()).output().unwrap()
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -2,13 +2,14 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::{Failure, unless_reader_left};
 use crate::config;
 
-/// Loads the file and its key files, and says what is in it.
+/// Loads the file and its key files, to be used today, and says what is in it.
 pub(super) fn run(file: &Path) -> Result<(), Failure> {
-    let (config, _) = config::load_with_keys(file).map_err(Failure::wrong)?;
+    let config = config::load_for(SystemTime::now(), file).map_err(Failure::wrong)?;
     let networks = counted(config.networks.len(), "network");
     let peers = counted(config.peers.len(), "peer");
     let line = format!("{}: sound, {networks}, {peers}", file.display());

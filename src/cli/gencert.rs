@@ -40,7 +40,7 @@ Examples:
   tunctl gencert --revoke CERT --ca DIR   adds it to ca.crl, the crl_file of every peer
 
 Nothing that is there is overwritten, but for ca.crl. Keys are ECDSA (P-256), without a passphrase.
-What goes to standard output can be pasted into the configuration.";
+What goes to standard output are parts of configurations, each for where the comment above it says.";
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).args(["name", "make_ca", "revoke"]))]
@@ -133,8 +133,8 @@ fn make_authority(directory: &Path, days: Option<u32>) -> Result<String, Failure
     Ok(format!(
         "# Made {} and {}, which can be used until {}.\n\
          # Whoever has {} can be any peer: it is for `tunctl gencert NAME --ca` only.\n\n\
-         # For every end, with a copy of the file:\n\
-         [quic]\nca_file = {}\n",
+         # For every end, with a copy of the file, under [quic] (NAME --ca prints it too):\n\
+         ca_file = {}\n",
         certificate.display(),
         key.display(),
         last_day(&issued),
@@ -161,8 +161,8 @@ fn revoke(file: &Path, ca: &Path) -> Result<String, Failure> {
     replace(&list, &revoked)?;
     Ok(format!(
         "# {} is revoked by {}.\n\n\
-         # For every end, with a copy of the file, beside ca_file:\n\
-         [quic]\ncrl_file = {}\n",
+         # For every end, with a copy of the file, under [quic], beside ca_file:\n\
+         crl_file = {}\n",
         file.display(),
         list.display(),
         quoted(&list),

@@ -18,7 +18,8 @@ use zeroize::Zeroizing;
 
 use self::convert::{Import, Key};
 use super::{Failure, unless_reader_left};
-use crate::config;
+use crate::config::{self, key_file};
+use crate::transport::wireguard::PresharedKey;
 
 /// The largest file that is read: tens of thousands of peers.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -41,7 +42,8 @@ pub(super) struct ImportArgs {
     /// The name of the daemon, its network and its interface [default: the file's, without .conf]
     #[arg(long)]
     name: Option<String>,
-    /// Write the keys into files in this directory, with mode 0600; none is overwritten
+    /// Write the keys into files in this directory, with mode 0600; none is overwritten, and one
+    /// that has its key already counts as written
     #[arg(long, value_name = "DIR")]
     write_keys: Option<PathBuf>,
 }
@@ -57,10 +59,11 @@ pub(super) fn run(args: &ImportArgs) -> Result<(), Failure> {
     config::parse("its configuration", &import.text).map_err(|errors| {
         Failure::wrong(format!("{file} means what tunctl does not take\n{errors}"))
     })?;
-    if args.write_keys.is_some() {
-        write_keys(&import.keys)?;
-    }
-    tell(args, &import);
+    let written = match &args.write_keys {
+        Some(_) => write_keys(&import.keys)?,
+        None => Vec::new(),
+    };
+    tell(args, &import, &written);
     let mut stdout = io::stdout().lock();
     unless_reader_left(stdout.write_all(import.text.as_bytes())).map_err(Failure::failed)
 }
@@ -102,17 +105,27 @@ fn key_directory(args: &ImportArgs) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-/// Writes all keys or none.
-fn write_keys(keys: &[Key]) -> Result<(), Failure> {
-    for (i, key) in keys.iter().enumerate() {
-        if let Err(error) = write_key(key) {
-            for written in &keys[..i] {
-                let _ = fs::remove_file(&written.path);
+/// Has all keys in their files, or writes none. Gives those that it wrote: the others were there.
+fn write_keys(keys: &[Key]) -> Result<Vec<&Key>, Failure> {
+    let mut written: Vec<&Key> = Vec::new();
+    for key in keys {
+        let fault = match write_key(key) {
+            Ok(()) => {
+                written.push(key);
+                continue;
             }
-            return Err(Failure::failed(format!("{}: {error}", key.path.display())));
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match judge_there(key) {
+                Ok(()) => continue,
+                Err(fault) => fault,
+            },
+            Err(error) => format!("{}: {error}: no key was written", key.path.display()),
+        };
+        for key in written {
+            let _ = fs::remove_file(&key.path);
         }
+        return Err(Failure::failed(fault));
     }
-    Ok(())
+    Ok(written)
 }
 
 fn write_key(key: &Key) -> io::Result<()> {
@@ -121,13 +134,25 @@ fn write_key(key: &Key) -> io::Result<()> {
     written.and_then(|()| file.sync_all()).inspect_err(|_| drop(fs::remove_file(&key.path)))
 }
 
-/// Says what is left to do.
-fn tell(args: &ImportArgs, import: &Import) {
+/// Takes a file that is there if it has the key, whichever kind of key that is, and is as safe as
+/// one that we had written.
+fn judge_there(key: &Key) -> Result<(), String> {
+    let nothing = "nothing is overwritten, nothing was written";
+    let there = key_file::read::<PresharedKey>(&key.path);
+    let there = there.map_err(|error| format!("{error}; it is there already: {nothing}"))?;
+    if *there.to_base64() == *key.base64 {
+        return Ok(());
+    }
+    Err(format!("{}: is there already with another key: {nothing}", key.path.display()))
+}
+
+/// Says what is left to do; `written` are the keys that are in new files.
+fn tell(args: &ImportArgs, import: &Import, written: &[&Key]) {
     let file = args.file.display();
     let mut lines: Vec<_> =
         import.notes.iter().map(|note| format!("tunctl: {file}: {note}")).collect();
     if args.write_keys.is_some() {
-        lines.extend(import.keys.iter().map(|key| format!("tunctl: wrote {}", key.path.display())));
+        lines.extend(written.iter().map(|key| format!("tunctl: wrote {}", key.path.display())));
     } else if !import.keys.is_empty() {
         lines.push(
             "tunctl: no key is in the output; this makes the files that it names:".to_owned(),

@@ -191,13 +191,14 @@ fn private_of(wireguard: &mut Draft<'_, WireGuard>) -> Option<PrivateKey> {
         return None;
     }
     let read = read(&wireguard.settings.private_key_file);
-    read.map_err(|error| wireguard.section.fault("private_key_file", error.to_string())).ok()
+    // The path is shown with the key.
+    read.map_err(|error| wireguard.section.fault("private_key_file", error.without_path())).ok()
 }
 
 fn preshared_of(draft: &mut Draft<'_, Peer>) -> Option<PresharedKey> {
     let Transport::WireGuard(peer) = &draft.settings.transport else { return None };
     let read = read(peer.preshared_key_file.as_deref()?);
-    read.map_err(|error| draft.section.fault("preshared_key_file", error.to_string())).ok()
+    read.map_err(|error| draft.section.fault("preshared_key_file", error.without_path())).ok()
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use rustls::pki_types::UnixTime;
 
 mod check;
 pub mod defaults;
@@ -114,11 +116,34 @@ pub fn load_with_keys(path: &Path) -> Result<(Config, Option<Keys>), ConfigError
     load_judged(path, KeyFiles::Read)
 }
 
-/// Whether the key files are part of what is judged.
+/// Reads a file and those that it names, as [`load_with_keys`], and judges whether they can be used
+/// at a time. A daemon does not ask that: it starts with a clock that is to be set, and takes new
+/// certificates at work.
+///
+/// # Errors
+///
+/// As [`load_with_keys`].
+pub fn load_for(at: SystemTime, path: &Path) -> Result<Config, ConfigErrors> {
+    let at = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let keys = KeyFiles::Dated(UnixTime::since_unix_epoch(at));
+    load_judged(path, keys).map(|(config, _)| config)
+}
+
+/// Whether the key files are part of what is judged, and for when.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum KeyFiles {
-    Read,
     Unread,
+    Read,
+    Dated(UnixTime),
+}
+
+impl KeyFiles {
+    fn time(self) -> Option<UnixTime> {
+        match self {
+            Self::Dated(at) => Some(at),
+            Self::Unread | Self::Read => None,
+        }
+    }
 }
 
 fn load_judged(path: &Path, keys: KeyFiles) -> Result<(Config, Option<Keys>), ConfigErrors> {
@@ -188,9 +213,9 @@ fn read(mut root: Section<'_>, directory: &Path, keys: KeyFiles) -> (Config, Opt
     check::all(&mut root, tables, &mut networks, &mut peers);
     wireguard::resolve_paths(wireguard.as_mut(), &mut peers, directory);
     quic::resolve_paths(quic.as_mut(), directory);
-    let is_wanted = keys == KeyFiles::Read;
+    let is_wanted = keys != KeyFiles::Unread;
     if let Some(quic) = quic.as_mut().filter(|_| is_wanted) {
-        quic_file::judge_all(quic, &mut peers);
+        quic_file::judge_all(quic, &mut peers, keys.time());
     }
     let wanted = wireguard.as_mut().filter(|_| is_wanted);
     let keys = wanted.and_then(|wireguard| key_file::read_all(wireguard, &mut peers));

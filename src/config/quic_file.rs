@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::peer::PeerId;
-use crate::transport::quic::certificate::{check_key, read_certificates, read_revocations};
-use crate::transport::quic::{CertificateError, Credentials, Known, Trust, TrustError};
+use crate::transport::quic::certificate::{
+    check_key, is_authority, read_certificates, read_revocations,
+};
+use crate::transport::quic::{CertificateError, Credentials, Known, Trust, TrustError, Validity};
 
 use super::key_file::{self, Access};
 use super::section::Draft;
@@ -42,12 +44,19 @@ pub enum QuicFileFault {
     /// What is in the file cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The certificate is that of another key.
+    #[error("expected the certificate of the key in quic.private_key_file, {}", .0.display())]
+    OtherKey(PathBuf),
+    /// Peers that ask an authority take no authority's certificate for a peer's.
+    #[error("is an authority's: expected one that it has issued (tunctl gencert NAME --ca DIR)")]
+    OfAnAuthority,
     /// Nobody can be judged by what is in the file.
     #[error(transparent)]
     Trust(#[from] TrustError),
 }
 
 /// Reads the files of `[quic]`, for these peers. May be called again at any time: it holds nothing.
+/// Dates are not judged.
 ///
 /// # Errors
 ///
@@ -94,7 +103,12 @@ pub type Pem = Zeroizing<Vec<u8>>;
 fn read_chain(quic: &Quic) -> Result<Pem, QuicFileError> {
     let path = &quic.certificate_file;
     let text = readable("certificate_file", path, read_pem(path))?;
-    at("certificate_file", path, read_certificates(&text))?;
+    let chain = at("certificate_file", path, read_certificates(&text))?;
+    // Without authorities it may be any: peers know it by its fingerprint.
+    if quic.ca_file.is_some() && chain.first().is_some_and(is_authority) {
+        let (key, path) = ("certificate_file", path.clone());
+        return Err(QuicFileError { key, path, fault: QuicFileFault::OfAnAuthority });
+    }
     Ok(text)
 }
 
@@ -118,7 +132,13 @@ fn read_lists(quic: &Quic) -> Result<Vec<CertificateRevocationListDer<'static>>,
 }
 
 fn credentials(quic: &Quic, chain: &[u8], key: &[u8]) -> Result<Credentials, QuicFileError> {
-    at("certificate_file", &quic.certificate_file, Credentials::from_pem(chain, key))
+    Credentials::from_pem(chain, key).map_err(|error| {
+        let fault = match error {
+            CertificateError::WrongKey => QuicFileFault::OtherKey(quic.private_key_file.clone()),
+            error => error.into(),
+        };
+        QuicFileError { key: "certificate_file", path: quic.certificate_file.clone(), fault }
+    })
 }
 
 fn trust(
@@ -165,8 +185,13 @@ fn not_trusted(quic: &Quic, error: TrustError) -> QuicFileError {
     QuicFileError { key, path, fault: error.into() }
 }
 
-/// Reads the files, and reports at their keys what is wrong with them.
-pub(super) fn judge_all(quic: &mut Draft<'_, Quic>, peers: &mut [Draft<'_, Peer>]) {
+/// Reads the files, and reports at their keys what is wrong with them; also that our certificate
+/// cannot be used at a time, if there is one.
+pub(super) fn judge_all(
+    quic: &mut Draft<'_, Quic>,
+    peers: &mut [Draft<'_, Peer>],
+    at: Option<UnixTime>,
+) {
     let own = both(
         judge(quic, "certificate_file", read_chain),
         judge(quic, "private_key_file", read_key),
@@ -177,6 +202,9 @@ pub(super) fn judge_all(quic: &mut Draft<'_, Quic>, peers: &mut [Draft<'_, Peer>
         && let Some(credentials) =
             judge(quic, "certificate_file", |quic| credentials(quic, &chain, &key))
     {
+        if let Some(message) = at.and_then(|at| misdated(credentials.validity(), at)) {
+            quic.section.fault("certificate_file", message);
+        }
         refuse_own(&credentials, peers);
     }
     if let Some((authorities, lists)) = others {
@@ -195,11 +223,21 @@ fn judge<T>(
         return None;
     }
     let read = read(&quic.settings);
-    read.map_err(|error| quic.section.fault(error.key, error.to_string())).ok()
+    // The path is shown with the key.
+    read.map_err(|error| quic.section.fault(error.key, error.fault.to_string())).ok()
 }
 
 fn both<A, B>(a: Option<A>, b: Option<B>) -> Option<(A, B)> {
     Some((a?, b?))
+}
+
+fn misdated(validity: Validity, at: UnixTime) -> Option<String> {
+    const EXPECTED: &str = "expected one that can be used today";
+    if validity.is_over(at) {
+        return Some(format!("expired on {}: {EXPECTED}", validity.last_day()));
+    }
+    let from = validity.first_day();
+    validity.is_to_come(at).then(|| format!("can be used from {from} only: {EXPECTED}"))
 }
 
 fn refuse_own(credentials: &Credentials, peers: &mut [Draft<'_, Peer>]) {

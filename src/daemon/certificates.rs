@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustls::pki_types::UnixTime;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
@@ -104,6 +105,10 @@ pub(super) async fn follow(config: Config, shared: Arc<Shared>, asked: Arc<Notif
 
 fn load(config: &Config, settings: &config::Quic) -> Result<Tls, StartError> {
     let (credentials, trust) = quic_file::load(settings, known(config))?;
+    let validity = credentials.validity();
+    if validity.is_to_come(UnixTime::now()) {
+        warn!(first_day = validity.first_day(), "our certificate cannot be used yet");
+    }
     Ok(Tls::new(credentials, trust)?)
 }
 
@@ -118,10 +123,12 @@ fn marks(settings: &config::Quic) -> Vec<Option<(u64, i64, i64, u64)>> {
     all.map(mark).collect()
 }
 
-/// Says so if a certificate ends soon.
+/// Says so if a certificate ends soon, or has ended.
 pub(super) fn warn_of_expiry(whose: &str, expires: SystemTime) {
     let days = days_to(expires);
-    if days < EXPIRY_DAYS {
+    if days < 0 {
+        warn!(whose, days_ago = -1 - days, "certificate has expired");
+    } else if days < EXPIRY_DAYS {
         warn!(whose, days, "certificate expires soon");
     }
 }

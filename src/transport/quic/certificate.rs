@@ -34,8 +34,11 @@ pub enum CertificateError {
     #[error("expected a PEM certificate, -----BEGIN CERTIFICATE-----")]
     NoCertificate,
     /// The PEM has no private key.
-    #[error("expected a PEM private key without a passphrase, -----BEGIN PRIVATE KEY-----")]
+    #[error("expected a PEM private key, -----BEGIN PRIVATE KEY-----")]
     NoKey,
+    /// The PEM has a private key that cannot be read without its passphrase.
+    #[error("the key has a passphrase: expected a PEM private key without one")]
+    Encrypted,
     /// The PEM has no certificate revocation list.
     #[error("expected a PEM certificate revocation list, -----BEGIN X509 CRL-----")]
     NoRevocationList,
@@ -52,7 +55,9 @@ pub enum CertificateError {
         len: usize,
     },
     /// The key is of a kind, or a size, that TLS 1.3 is not done with here.
-    #[error("expected an ECDSA (P-256, P-384, P-521), Ed25519 or RSA key")]
+    #[error(
+        "expected a key of ECDSA (P-256, P-384, P-521), of Ed25519, or of RSA with 2048 bits or more"
+    )]
     UnusableKey,
     /// The key is another's.
     #[error("the certificate does not belong to the private key")]
@@ -155,10 +160,14 @@ impl Validity {
         UnixTime::since_unix_epoch(Duration::from_secs(self.not_after))
     }
 
-    /// Gives the day of that second in UTC, as in `2026-06-01`.
+    /// Gives the day of the first second in UTC, as in `2026-06-01`.
+    pub fn first_day(self) -> String {
+        day_of(self.not_before)
+    }
+
+    /// Gives the day of the last second, likewise.
     pub fn last_day(self) -> String {
-        let last = ASN1Time::from_timestamp(i64::try_from(self.not_after).unwrap_or(i64::MAX));
-        last.map(|last| last.to_datetime().date().to_string()).unwrap_or_default()
+        day_of(self.not_after)
     }
 
     /// Whether it is over.
@@ -170,6 +179,16 @@ impl Validity {
     pub fn is_to_come(self, now: UnixTime) -> bool {
         now.as_secs() < self.not_before
     }
+}
+
+fn day_of(secs: u64) -> String {
+    let time = ASN1Time::from_timestamp(i64::try_from(secs).unwrap_or(i64::MAX));
+    time.map(|time| time.to_datetime().date().to_string()).unwrap_or_default()
+}
+
+/// Whether a certificate is that of an authority (RFC 5280 section 4.2.1.9).
+pub fn is_authority(certificate: &CertificateDer<'_>) -> bool {
+    X509Certificate::from_der(certificate).is_ok_and(|(_, parsed)| parsed.is_ca())
 }
 
 /// Whether a certificate can have the name as a dNSName (RFC 5280 section 4.2.1.6): labels of 1 to
@@ -263,6 +282,11 @@ impl Credentials {
         self.fingerprint
     }
 
+    /// Gives from when until when our certificate can be used.
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+
     /// Gives the last second in which our certificate can be used.
     pub fn expires(&self) -> SystemTime {
         self.validity.expires()
@@ -299,10 +323,22 @@ pub fn check_key(text: &[u8]) -> Result<(), CertificateError> {
 type KeyAndSecret = (Arc<dyn SigningKey>, Zeroizing<[u8; 32]>);
 
 fn read_key(text: &[u8]) -> Result<KeyAndSecret, CertificateError> {
-    let key = PrivateKeyDer::from_pem_slice(text)
-        .map_err(|error| not_pem(error, CertificateError::NoKey))?;
+    let key = PrivateKeyDer::from_pem_slice(text).map_err(|error| {
+        if is_encrypted(text) {
+            return CertificateError::Encrypted;
+        }
+        not_pem(error, CertificateError::NoKey)
+    })?;
     let signing = any_supported_type(&key).map_err(|_| CertificateError::UnusableKey)?;
     Ok((signing, reset_secret(key.secret_der())))
+}
+
+/// Whether a PEM text has a key with a passphrase: PKCS #8 (RFC 7468 section 11), or OpenSSL's older
+/// form, which has headers where base64 begins otherwise (RFC 1421 section 4.6.1.1).
+fn is_encrypted(text: &[u8]) -> bool {
+    const MARKS: [&[u8]; 2] = [b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED"];
+    let mut lines = text.split(|&byte| byte == b'\n');
+    lines.any(|line| MARKS.contains(&line.trim_ascii_end()))
 }
 
 fn reset_secret(key: &[u8]) -> Zeroizing<[u8; 32]> {
