@@ -164,15 +164,19 @@ impl Identity {
 }
 
 /// A peer behind its lock.
-struct Peer(Mutex<State>);
+struct Peer {
+    key: PublicKey,
+    state: Mutex<State>,
+}
 
 impl Peer {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The peers, by what they are found by.
+/// The peers, by what they are found by. It may be locked by who has a peer's lock, so nobody
+/// waits for a peer who has this one.
 #[derive(Default)]
 struct Directory {
     slots: Vec<Option<(PeerId, Arc<Peer>)>>,
@@ -229,11 +233,11 @@ impl WireGuard {
             directory.kept_alive.insert(id);
         }
         directory.endpoints.extend(endpoint);
-        let state = State::new(id, key, preshared, keepalive, endpoint, now);
+        let state = Mutex::new(State::new(id, key, preshared, keepalive, endpoint, now));
         if directory.slots.len() <= id.slot() {
             directory.slots.resize_with(id.slot() + 1, || None);
         }
-        directory.slots[id.slot()] = Some((id, Arc::new(Peer(Mutex::new(state)))));
+        directory.slots[id.slot()] = Some((id, Arc::new(Peer { key, state })));
     }
 
     /// Removes a peer: its sessions end, and what waits for one is lost.
@@ -244,9 +248,8 @@ impl WireGuard {
             return;
         };
         directory.kept_alive.remove(&id);
-        let key = peer.lock().key;
-        if directory.by_key.get(&key) == Some(&id) {
-            directory.by_key.remove(&key);
+        if directory.by_key.get(&peer.key) == Some(&id) {
+            directory.by_key.remove(&peer.key);
         }
     }
 
@@ -315,7 +318,7 @@ impl WireGuard {
         let peer = self.peer(id)?;
         let state = peer.lock();
         Some(PeerStatus {
-            key: state.key,
+            key: peer.key,
             endpoint: state.endpoint,
             established: state.established,
             last_received: state.last_received(),
