@@ -245,7 +245,7 @@ fn begin_mac(key: &[u8], parts: &[&[u8]]) -> Option<Blake2sMac<U16>> {
     Some(mac)
 }
 
-fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
+pub(super) fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
     begin_mac(key, parts).map_or([0; 16], |mac| mac.finalize_fixed().into())
 }
 

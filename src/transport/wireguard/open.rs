@@ -103,17 +103,20 @@ impl WireGuard {
             (None, reason)
         })?;
         let mut state = peer.lock();
-        let (id, before) = (state.id, state.endpoint);
+        let (id, before) = (state.id, (state.endpoint, state.local));
         // The answer goes where the initiation came from.
         state.endpoint = Some(received.from);
         state.local = received.local.or(state.local);
         // Who we are may have changed: then the initiation is for nobody.
         let taken = state.take_initiation(now, &self.identity(), bytes, post);
-        if let Err(reason) = taken {
-            state.endpoint = before;
-            return Err((Some(id), reason));
+        // It may be an old one that somebody has kept: where the peer is, it shows when it uses
+        // the session.
+        let is_first = before.0.is_none();
+        if taken.is_err() || !is_first {
+            (state.endpoint, state.local) = before;
         }
-        opening.note(self, &mut state, bytes.len(), before != Some(received.from), post);
+        taken.map_err(|reason| (Some(id), reason))?;
+        opening.note(self, &mut state, bytes.len(), is_first, post);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::thread;
 use super::*;
 
 const OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
+const ANOTHER_OF_OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 2));
 
 /// Gives where the peer is, and the address that we send to it from.
 fn place(end: &End) -> (Option<SocketAddr>, Option<IpAddr>) {
@@ -24,6 +25,47 @@ fn pair_with_session() -> (End, End, Datagrams) {
     b.post.events.clear();
     assert_eq!(place(&b), (Some(a.address), Some(OURS)));
     (a, b, initiation)
+}
+
+#[test]
+fn initiation_that_proves_nothing_changes_nothing() {
+    let (a, mut b, mut forged) = pair_with_session();
+    // Up to the timestamp anybody can write it who knows both public keys.
+    forged.bytes[100] ^= 1;
+    let mac1 = gate::mac(&b.engine.identity().mac1_key, &[&forged.bytes[..116]]);
+    forged.bytes[116..132].copy_from_slice(&mac1);
+    forged.from = address(66);
+    b.local = Some(ANOTHER_OF_OURS);
+    b.receive(&forged);
+    assert_eq!(b.losses(), [(DropReason::WireGuardHandshake, 1)]);
+    assert_eq!(place(&b), (Some(a.address), Some(OURS)));
+    assert_eq!((b.letters().len(), b.post.events.len()), (0, 0));
+}
+
+#[test]
+fn initiation_that_comes_again_moves_nobody() {
+    let (mut a, mut b, mut again) = pair_with_session();
+    // Silence for some minutes: what is known of former initiations is forgotten.
+    b.engine.peer(PEER).unwrap().lock().tunnel = None;
+    again.from = address(66);
+    b.local = Some(ANOTHER_OF_OURS);
+    b.receive(&again);
+    assert_eq!(b.post.letters.len(), 1);
+    assert_eq!(b.post.letters[0].to, address(66));
+    assert_eq!(b.post.letters[0].from, Some(ANOTHER_OF_OURS));
+    assert_eq!(b.post.events, []);
+    assert_eq!(place(&b), (Some(a.address), Some(OURS)));
+    b.post.letters.clear();
+    // The peer is answered where it asks from, and followed there when it uses the session.
+    a.address = address(77);
+    a.engine.initiate(PEER, a.now, &mut a.post);
+    let initiation = a.letters().remove(0);
+    b.receive(&initiation);
+    assert_eq!(b.post.letters[0].to, address(77));
+    settle(&mut a, &mut b);
+    assert_eq!(place(&b), (Some(address(77)), Some(ANOTHER_OF_OURS)));
+    let moved = Event::Moved { peer: PEER, to: address(77), local: Some(ANOTHER_OF_OURS) };
+    assert!(b.post.events.contains(&moved), "{:?}", b.post.events);
 }
 
 #[test]
