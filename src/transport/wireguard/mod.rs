@@ -277,7 +277,10 @@ impl WireGuard {
     /// Changes where a peer is: its name has another address now.
     pub fn set_endpoint(&self, id: PeerId, endpoint: SocketAddr) {
         if let Some(peer) = self.peer(id) {
-            peer.lock().endpoint = Some(endpoint);
+            // From which address of ours it is reached, the kernel says again.
+            let mut state = peer.lock();
+            (state.endpoint, state.local) = (Some(endpoint), None);
+            drop(state);
             self.remember_endpoint(endpoint);
         }
     }

@@ -69,6 +69,13 @@ fn initiation_that_comes_again_moves_nobody() {
 }
 
 #[test]
+fn another_endpoint_is_sent_to_from_any_address_of_ours() {
+    let (_, b, _) = pair_with_session();
+    b.engine.set_endpoint(PEER, address(77));
+    assert_eq!(place(&b), (Some(address(77)), None));
+}
+
+#[test]
 fn peer_that_is_busy_keeps_nobody_from_the_others() {
     let (_, b, _) = pair_with_session();
     let peer = b.engine.peer(PEER).unwrap();
