@@ -51,8 +51,8 @@ pub struct Tunnel {
     port: Mutex<u16>,
     /// A duplicate, to notice when the device is removed.
     device: OwnedFd,
-    /// Nobody asks the workers by it.
-    _queries: query::QuerySender,
+    /// Nobody asks the workers by it; it tells that they have ended.
+    queries: query::QuerySender,
 }
 
 impl Tunnel {
@@ -113,7 +113,7 @@ impl Tunnel {
             spec: Mutex::new(spec),
             port: Mutex::new(port),
             device: duplicate,
-            _queries: queries,
+            queries,
         })
     }
 
@@ -124,6 +124,12 @@ impl Tunnel {
     /// Fails if the process has no descriptor left.
     pub fn device(&self) -> io::Result<OwnedFd> {
         self.device.try_clone()
+    }
+
+    /// Waits for the end of the workers: the device is removed, or a fault.
+    pub fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let queries = self.queries.clone();
+        async move { queries.closed().await }
     }
 
     /// Gives the UDP port in use.
