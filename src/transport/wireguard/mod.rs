@@ -115,6 +115,9 @@ pub struct PeerStatus {
     pub established: Option<Instant>,
     /// When something authentic came from it.
     pub last_received: Option<Instant>,
+    /// Since when something has been sent that it has to answer, and nothing came from it: packets
+    /// within ten seconds, and handshakes.
+    pub unanswered_since: Option<Instant>,
     /// Bytes of messages to it.
     pub sent_bytes: u64,
     /// Bytes of authentic messages from it.
@@ -280,6 +283,7 @@ impl WireGuard {
             // From which address of ours it is reached, the kernel says again.
             let mut state = peer.lock();
             (state.endpoint, state.local) = (Some(endpoint), None);
+            state.unanswered_since = None;
             drop(state);
             self.remember_endpoint(endpoint);
         }
@@ -325,6 +329,7 @@ impl WireGuard {
             endpoint: state.endpoint,
             established: state.established,
             last_received: state.last_received(),
+            unanswered_since: state.unanswered_since,
             sent_bytes: state.sent_bytes,
             received_bytes: state.received_bytes,
             keepalive: state.keepalive(),

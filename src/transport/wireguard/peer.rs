@@ -60,6 +60,8 @@ pub(super) struct State {
     last_data_sent: Option<Instant>,
     last_sent: Option<Instant>,
     last_received: Option<Instant>,
+    /// Since when something has been sent that has to be answered, and nothing came.
+    pub(super) unanswered_since: Option<Instant>,
     pub(super) sent_bytes: u64,
     pub(super) received_bytes: u64,
     pub(super) due: Instant,
@@ -90,6 +92,7 @@ impl State {
             last_data_sent: None,
             last_sent: None,
             last_received: None,
+            unanswered_since: None,
             sent_bytes: 0,
             received_bytes: 0,
             due: now,
@@ -203,6 +206,7 @@ impl State {
         self.last_sent = Some(now);
         if is_data {
             self.last_data_sent = Some(now);
+            self.unanswered_since.get_or_insert(now);
         }
     }
 
@@ -315,6 +319,7 @@ impl State {
         local: Option<IpAddr>,
     ) -> bool {
         self.last_received = Some(now);
+        self.unanswered_since = None;
         self.local = local.or(self.local);
         self.endpoint.replace(from) != Some(from)
     }
@@ -337,6 +342,7 @@ impl State {
 
     fn note_try(&mut self, now: Instant) {
         self.last_handshake_try = Some(now);
+        self.unanswered_since.get_or_insert(now);
         if let Some(next) = &mut self.next {
             next.note_try(now);
         }
@@ -379,7 +385,7 @@ impl State {
                     return;
                 }
                 if is_initiation {
-                    self.last_handshake_try = Some(now);
+                    self.note_try(now);
                 }
                 self.post(now, bytes, post);
             }

@@ -132,3 +132,30 @@ fn silent_way_is_kept_open() {
     a.tick(Duration::from_secs(3));
     assert_eq!(sent(&a), before);
 }
+
+#[test]
+fn peer_is_silent_when_it_does_not_answer_and_not_when_nothing_is_said() {
+    let (mut a, mut b) = pair();
+    let unanswered = |end: &End| {
+        let status = end.engine.status(PEER).unwrap();
+        status.unanswered_since.map(|at| end.now - at)
+    };
+    assert_eq!(unanswered(&a), None);
+    a.start();
+    a.now += Duration::from_secs(1);
+    assert_eq!(unanswered(&a), Some(Duration::from_secs(1)), "a handshake");
+    settle(&mut a, &mut b);
+    a.now += Duration::from_secs(60);
+    assert_eq!(unanswered(&a), None, "nothing is said");
+    for _ in 0..2 {
+        a.send(&[packet(100, 1)]).unwrap();
+        a.now += Duration::from_secs(10);
+    }
+    assert_eq!(unanswered(&a), Some(Duration::from_secs(20)), "packets");
+    let answer = b.send(&[packet(100, 2)]).unwrap();
+    a.receive(&answer);
+    assert_eq!(unanswered(&a), None);
+    a.send(&[packet(100, 3)]).unwrap();
+    a.engine.set_endpoint(PEER, address(77));
+    assert_eq!(unanswered(&a), None, "elsewhere it may answer");
+}
