@@ -176,7 +176,9 @@ impl Tunnel {
     /// Fails if a key is needed and the kernel has no random numbers.
     pub fn set_private(&self, key: Option<PrivateKey>) -> Result<(), NoRandomness> {
         let key = key.map_or_else(PrivateKey::generate, Ok)?;
-        self.engine.set_private(key, Instant::now());
+        let mut post = Post::default();
+        self.engine.set_private(key, Instant::now(), &mut post);
+        self.workers.shared().post(post);
         Ok(())
     }
 
@@ -200,8 +202,13 @@ impl Tunnel {
 
     /// Removes a peer.
     pub fn remove_peer(&self, id: PeerId) {
-        self.engine.remove(id);
-        self.workers.shared().core().node.remove_peer(id);
+        let mut post = Post::default();
+        self.engine.remove(id, &mut post);
+        let mut core = self.workers.shared().core();
+        for loss in post.losses {
+            core.node.count_drop(loss.network, loss.peer, loss.reason, loss.packets);
+        }
+        core.node.remove_peer(id);
     }
 
     /// Says where a peer is.

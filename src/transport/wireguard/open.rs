@@ -103,6 +103,9 @@ impl WireGuard {
             (None, reason)
         })?;
         let mut state = peer.lock();
+        if state.is_removed {
+            return Err((None, DropReason::WireGuardUnknownKey));
+        }
         let (id, before) = (state.id, (state.endpoint, state.local));
         // The answer goes where the initiation came from.
         state.endpoint = Some(received.from);
@@ -232,7 +235,7 @@ impl Opening<'_> {
         state.received_bytes += bytes as u64;
         if has_moved {
             let (peer, to) = (state.id, self.received.from);
-            wireguard.remember_endpoint(to);
+            wireguard.note_endpoint(state);
             post.events.push(Event::Moved { peer, to, local: state.local });
         }
     }

@@ -11,7 +11,7 @@ use super::index::{Index, random, tunnel_of};
 use super::message::{INITIATION_LEN, KeyAge, counter, key_age, number};
 use super::next::Next;
 use super::waiting::Waiting;
-use super::{Identity, Letter, Post, PresharedKey, PublicKey};
+use super::{Identity, Letter, PeerSpec, Post, PresharedKey, PublicKey};
 use crate::drops::DropReason;
 use crate::peer::PeerId;
 use crate::transport::opened::Loss;
@@ -43,10 +43,13 @@ pub(super) enum Opened {
 /// What is known of a peer, and its sessions.
 pub(super) struct State {
     pub(super) id: PeerId,
-    pub(super) key: PublicKey,
+    key: PublicKey,
     pub(super) endpoint: Option<SocketAddr>,
     /// The address of ours that it sends to.
     pub(super) local: Option<IpAddr>,
+    /// Where the directory has it.
+    pub(super) noted_endpoint: Option<SocketAddr>,
+    pub(super) is_removed: bool,
     preshared: Option<PresharedKey>,
     keepalive: Option<Duration>,
     pub(super) tunnel: Option<Box<Tunnel>>,
@@ -68,19 +71,15 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(
-        id: PeerId,
-        key: PublicKey,
-        preshared: Option<PresharedKey>,
-        keepalive: Option<Duration>,
-        endpoint: Option<SocketAddr>,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn new(spec: PeerSpec, now: Instant) -> Self {
+        let PeerSpec { id, key, preshared, keepalive, endpoint } = spec;
         Self {
             id,
             key,
             endpoint,
             local: None,
+            noted_endpoint: None,
+            is_removed: false,
             preshared,
             keepalive,
             tunnel: None,
@@ -422,6 +421,11 @@ impl State {
     /// Nobody answers: what waits is lost.
     fn give_up(&mut self, post: &mut Post) {
         self.last_handshake_try = None;
+        self.lose_waiting(post);
+    }
+
+    /// Counts what waits for a session as lost.
+    pub(super) fn lose_waiting(&mut self, post: &mut Post) {
         for packet in self.waiting.take() {
             let (network, peer) = (packet.network, self.id);
             post.losses.push(Loss {

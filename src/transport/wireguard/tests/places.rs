@@ -81,17 +81,33 @@ fn peer_that_is_busy_keeps_nobody_from_the_others() {
     let peer = b.engine.peer(PEER).unwrap();
     let at_work = peer.lock();
     thread::scope(|scope| {
-        let removal = scope.spawn(|| b.engine.remove(PEER));
+        let removal = scope.spawn(|| b.engine.remove(PEER, &mut Post::default()));
         let started = Instant::now();
         let mut is_found = true;
         while is_found && started.elapsed() < Duration::from_secs(10) {
             thread::yield_now();
             if let Ok(directory) = b.engine.directory.try_read() {
-                is_found = directory.slots[PEER.slot()].is_some();
+                is_found = directory.peer(PEER).is_some();
             }
         }
         drop(at_work);
         removal.join().unwrap();
         assert!(!is_found, "who removes a peer holds the directory while the peer is at work");
     });
+}
+
+#[test]
+fn only_where_a_peer_is_needs_no_cookie() {
+    let (mut a, mut b, _) = pair_with_session();
+    let places = [a.address, address(77)];
+    assert_eq!(places.map(|at| b.engine.is_endpoint(at)), [true, false]);
+    a.address = address(77);
+    let run = a.send(&[packet(100, 1)]).unwrap();
+    b.receive(&run);
+    assert_eq!(places.map(|at| b.engine.is_endpoint(at)), [false, true]);
+    let peer = b.engine.peer(PEER).unwrap();
+    b.engine.remove(PEER, &mut Post::default());
+    // By who has found it before.
+    b.engine.note_endpoint(&mut peer.lock());
+    assert_eq!(places.map(|at| b.engine.is_endpoint(at)), [false, false]);
 }

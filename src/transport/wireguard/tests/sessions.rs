@@ -45,6 +45,28 @@ fn too_many_that_wait_push_out_the_oldest() {
 }
 
 #[test]
+fn what_waits_is_counted_when_the_peer_is_removed() {
+    let (mut a, _) = pair();
+    a.send(&[packet(100, 1), packet(100, 2)]);
+    a.engine.remove(PEER, &mut a.post);
+    assert_eq!(a.losses(), [(DropReason::WireGuardNoSession, 1); 2]);
+}
+
+#[test]
+fn what_waits_asks_anew_when_we_become_somebody_else() {
+    let (mut a, mut b) = pair();
+    a.send(&[packet(100, 1)]);
+    a.letters();
+    a.engine.set_private(private(3), a.now, &mut a.post);
+    b.engine.remove(PEER, &mut b.post);
+    let key = private(3).public();
+    let spec = PeerSpec { id: PEER, key, preshared: None, keepalive: None, endpoint: None };
+    b.engine.add(spec, b.now);
+    let [_, arrived] = settle(&mut a, &mut b);
+    assert_eq!(arrived, [packet(100, 1)]);
+}
+
+#[test]
 fn packet_to_a_peer_that_has_not_spoken_is_lost() {
     let (_, mut b) = pair();
     assert!(b.send(&[packet(100, 1), packet(100, 2)]).is_none());
