@@ -81,8 +81,9 @@ impl WireGuard {
         let identity = self.identity();
         check_mac1(&identity.mac1_key, bytes).map_err(|reason| (None, reason))?;
         let is_known = self.is_endpoint(received.from);
-        match self.gate().admit(now, received.from, is_known, bytes) {
-            Admission::Pass => {}
+        let how = self.gate().admit(now, received.from, is_known, bytes);
+        match how {
+            Admission::Pass | Admission::Proven => {}
             Admission::Refuse(reason) => return Err((None, reason)),
             Admission::Challenge(reply) => {
                 post.letters.push(Letter {
@@ -95,13 +96,24 @@ impl WireGuard {
                 return Err((None, DropReason::WireGuardUnderLoad));
             }
         }
-        let asks = self.who_asks(&identity, bytes);
-        let peer = asks.map_err(|reason| {
-            if !is_known {
-                self.gate().note_failed();
-            }
-            (None, reason)
-        })?;
+        let handshake = self.handshake(&identity, opening, bytes, post);
+        // What is said in the name of a peer that is known is no reason to keep others waiting.
+        if handshake.is_err() && !(is_known && how == Admission::Pass) {
+            self.gate().note_failed(now, received.from, &how);
+        }
+        handshake
+    }
+
+    /// Answers an initiation that the gate let pass.
+    fn handshake(
+        &self,
+        identity: &Identity,
+        opening: &Opening<'_>,
+        bytes: &[u8],
+        post: &mut Post,
+    ) -> Result<(), (Option<PeerId>, DropReason)> {
+        let Opening { now, received, .. } = *opening;
+        let peer = self.who_asks(identity, bytes).map_err(|reason| (None, reason))?;
         let mut state = peer.lock();
         if state.is_removed {
             return Err((None, DropReason::WireGuardUnknownKey));
