@@ -29,6 +29,7 @@ use crate::offload::Coalesce;
 use crate::peer::{NetworkId, PeerId, Vni};
 use crate::socket::{SocketError, SocketSpec, Underlay};
 use crate::sys::Switch;
+use crate::sys::capability::{self, Capability};
 use crate::transport::overhead::{Wrap, run_segments};
 use crate::transport::wireguard::{
     NoRandomness, PeerSpec, PeerStatus, Post, PresharedKey, PrivateKey, PublicKey, WireGuard,
@@ -56,7 +57,9 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Makes an interface without a key and without peers, down, on any port.
+    /// Makes an interface without a key and without peers, down, on any port. The calling thread,
+    /// and those that it starts, then have no capability but CAP_NET_ADMIN, for devices and marks,
+    /// and CAP_NET_BIND_SERVICE, for ports.
     ///
     /// # Errors
     ///
@@ -105,6 +108,9 @@ impl Tunnel {
         let busy_poll = Duration::from_micros(defaults::BUSY_POLL_US.into());
         let build = Build::of_tunnel(node, ports, ends, Arc::clone(&engine), busy_poll);
         let (queries, answers) = query::channel(build.waker());
+        // All threads are started later: there is nobody who keeps more.
+        capability::keep_only(&[Capability::NetAdmin, Capability::NetBindService])
+            .map_err(io("drop capabilities"))?;
         let workers = Worker::spawn(build, answers)
             .map_err(|error| io("start the workers")(io::Error::other(error)))?;
         Ok(Self {
