@@ -58,6 +58,7 @@ fn initiation_that_comes_again_moves_nobody() {
     b.post.letters.clear();
     // The peer is answered where it asks from, and followed there when it uses the session.
     a.address = address(77);
+    a.tick(Duration::from_secs(1));
     a.engine.initiate(PEER, a.now, &mut a.post);
     let initiation = a.letters().remove(0);
     b.receive(&initiation);
