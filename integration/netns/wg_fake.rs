@@ -1,6 +1,7 @@
 //! An interface that remembers what it is told and moves no packet, and the program around it.
 
 use std::ffi::OsString;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
@@ -13,6 +14,9 @@ use tunctl::device::{Device, DeviceSpec, Kind, Switch};
 use tunctl::transport::wireguard::{PresharedKey, PrivateKey, PublicKey};
 use tunctl::wg::uapi::{AllowedIp, PeerSet, PeerSnapshot, Set, Snapshot};
 use tunctl::wg::{self, Arguments, Interface, Started};
+
+/// The name of an interface whose packets nobody moves.
+pub const BROKEN: &str = "wgp-broken";
 
 /// The interface.
 #[derive(Default)]
@@ -144,7 +148,8 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let run =
         wg::run(&arguments, |start| -> Result<Started, Box<dyn std::error::Error + Send + Sync>> {
             if let Some(device) = start.device {
-                return Ok(Started { interface: Arc::new(Fake::default()), device });
+                let (interface, ended) = (Arc::new(Fake::default()), Box::pin(pending()));
+                return Ok(Started { interface, device, ended });
             }
             let made = Device::open(&DeviceSpec {
                 name: start.name.to_string(),
@@ -154,7 +159,13 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
             })?;
             let device = made.as_fd().try_clone_to_owned()?;
             let fake = Fake { _device: Some(made), ..Fake::default() };
-            Ok(Started { interface: Arc::new(fake), device })
+            let is_broken = start.name.as_str() == BROKEN;
+            let ended = Box::pin(async move {
+                if !is_broken {
+                    pending().await
+                }
+            });
+            Ok(Started { interface: Arc::new(fake), device, ended })
         });
     match run {
         Ok(()) => ExitCode::SUCCESS,

@@ -37,7 +37,7 @@ pub use network::{DeviceKind, Flood, Learning, Network, Routes, StaticEntry};
 pub use peer::{Endpoint, Peer, Transport};
 pub use quic::{Congestion, Quic, QuicPeer};
 pub use quic_file::QuicFileError;
-pub use underlay::{Offload, Switch, Underlay, Vxlan};
+pub use underlay::{Offload, Switch, Underlay, Vxlan, can_reach};
 pub use wireguard::{WireGuard, WireGuardPeer};
 
 pub(crate) use network::{MTU_MAX, MTU_MIN, read_address};

@@ -180,7 +180,7 @@ impl Vxlan {
 }
 
 /// Whether a socket on one address can send to another.
-pub(super) fn can_reach(listen: IpAddr, address: IpAddr) -> bool {
+pub fn can_reach(listen: IpAddr, address: IpAddr) -> bool {
     match listen {
         IpAddr::V4(_) => address.is_ipv4(),
         IpAddr::V6(listen) => listen.is_unspecified() || address.is_ipv6(),

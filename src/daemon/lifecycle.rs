@@ -120,6 +120,8 @@ pub fn run(config_file: &Path, socket: Option<&Path>) -> Result<(), RunError> {
     if let Err(error) = bound.remove() {
         warn!(%error, socket = %path.display(), "cannot remove the API socket");
     }
+    // A name that is being asked for is not waited for.
+    runtime.shutdown_background();
     result
 }
 

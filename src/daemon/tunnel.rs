@@ -29,6 +29,7 @@ use crate::offload::Coalesce;
 use crate::peer::{NetworkId, PeerId, Vni};
 use crate::socket::{SocketError, SocketSpec, Underlay};
 use crate::sys::Switch;
+use crate::sys::capability::{self, Capability};
 use crate::transport::overhead::{Wrap, run_segments};
 use crate::transport::wireguard::{
     NoRandomness, PeerSpec, PeerStatus, Post, PresharedKey, PrivateKey, PublicKey, WireGuard,
@@ -51,12 +52,14 @@ pub struct Tunnel {
     port: Mutex<u16>,
     /// A duplicate, to notice when the device is removed.
     device: OwnedFd,
-    /// Nobody asks the workers by it.
-    _queries: query::QuerySender,
+    /// Nobody asks the workers by it; it tells that they have ended.
+    queries: query::QuerySender,
 }
 
 impl Tunnel {
-    /// Makes an interface without a key and without peers, down, on any port.
+    /// Makes an interface without a key and without peers, down, on any port. The calling thread,
+    /// and those that it starts, then have no capability but CAP_NET_ADMIN, for devices and marks,
+    /// and CAP_NET_BIND_SERVICE, for ports.
     ///
     /// # Errors
     ///
@@ -105,6 +108,9 @@ impl Tunnel {
         let busy_poll = Duration::from_micros(defaults::BUSY_POLL_US.into());
         let build = Build::of_tunnel(node, ports, ends, Arc::clone(&engine), busy_poll);
         let (queries, answers) = query::channel(build.waker());
+        // All threads are started later: there is nobody who keeps more.
+        capability::keep_only(&[Capability::NetAdmin, Capability::NetBindService])
+            .map_err(io("drop capabilities"))?;
         let workers = Worker::spawn(build, answers)
             .map_err(|error| io("start the workers")(io::Error::other(error)))?;
         Ok(Self {
@@ -113,7 +119,7 @@ impl Tunnel {
             spec: Mutex::new(spec),
             port: Mutex::new(port),
             device: duplicate,
-            _queries: queries,
+            queries,
         })
     }
 
@@ -124,6 +130,12 @@ impl Tunnel {
     /// Fails if the process has no descriptor left.
     pub fn device(&self) -> io::Result<OwnedFd> {
         self.device.try_clone()
+    }
+
+    /// Waits for the end of the workers: the device is removed, or a fault.
+    pub fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let queries = self.queries.clone();
+        async move { queries.closed().await }
     }
 
     /// Gives the UDP port in use.
@@ -170,7 +182,9 @@ impl Tunnel {
     /// Fails if a key is needed and the kernel has no random numbers.
     pub fn set_private(&self, key: Option<PrivateKey>) -> Result<(), NoRandomness> {
         let key = key.map_or_else(PrivateKey::generate, Ok)?;
-        self.engine.set_private(key, Instant::now());
+        let mut post = Post::default();
+        self.engine.set_private(key, Instant::now(), &mut post);
+        self.workers.shared().post(post);
         Ok(())
     }
 
@@ -194,8 +208,13 @@ impl Tunnel {
 
     /// Removes a peer.
     pub fn remove_peer(&self, id: PeerId) {
-        self.engine.remove(id);
-        self.workers.shared().core().node.remove_peer(id);
+        let mut post = Post::default();
+        self.engine.remove(id, &mut post);
+        let mut core = self.workers.shared().core();
+        for loss in post.losses {
+            core.node.count_drop(loss.network, loss.peer, loss.reason, loss.packets);
+        }
+        core.node.remove_peer(id);
     }
 
     /// Says where a peer is.

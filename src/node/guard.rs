@@ -4,50 +4,59 @@
 use std::net::{IpAddr, SocketAddr};
 
 use foldhash::quality::RandomState;
-use hashbrown::HashSet;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
-use super::{Crossing, NodeSettings};
+use super::{NodeSettings, Peer};
 use crate::frame::{Headers, L4};
-
-/// The most endpoints that are kept.
-const ENDPOINTS_MAX: usize = 1 << 17;
 
 /// Words of 64 bits that all ports take.
 const PORT_WORDS: usize = (1 << 16) / 64;
 
-/// The endpoints of this node and of its peers.
+/// The endpoints of this node and of its peers, of which each has two at most.
 pub(super) struct OwnEndpoints {
-    exact: HashSet<SocketAddr, RandomState>,
-    /// A bit for each port in `exact` or on a wildcard, so that most packets need no look-up.
+    /// With how many are there: several peers may be behind one address.
+    exact: HashMap<SocketAddr, u32, RandomState>,
+    /// A bit for each port that was ever in `exact` or on a wildcard, so that most packets need no
+    /// look-up.
     ports: Box<[u64]>,
     wildcard_ports: Vec<u16>,
 }
 
 impl OwnEndpoints {
     pub(super) fn new(settings: &NodeSettings) -> Self {
-        let peers = settings.peers.iter().flat_map(|peer| match peer.crossing {
-            Crossing::Vxlan { vxlan, vxlan_gpe } => [Some(vxlan), Some(vxlan_gpe)],
-            Crossing::WireGuard { endpoint, .. } | Crossing::Quic { endpoint } => [endpoint, None],
-        });
-        let all = settings.own_endpoints.iter().copied().chain(peers.flatten());
         let mut own = Self {
-            exact: HashSet::default(),
+            exact: HashMap::default(),
             ports: vec![0; PORT_WORDS].into(),
             wildcard_ports: Vec::new(),
         };
-        all.for_each(|endpoint| own.add(endpoint));
+        for endpoint in &settings.own_endpoints {
+            own.add(*endpoint);
+            if endpoint.ip().is_unspecified() {
+                own.wildcard_ports.push(endpoint.port());
+            }
+        }
         own
     }
 
-    /// Adds an endpoint; one of a peer that moved stays. Peers that make up ports are not
-    /// followed for ever.
-    pub(super) fn add(&mut self, endpoint: SocketAddr) {
-        let endpoint = canonical(endpoint);
-        if endpoint.ip().is_unspecified() {
-            self.wildcard_ports.push(endpoint.port());
-        } else if self.exact.len() < ENDPOINTS_MAX {
-            self.exact.insert(endpoint);
+    /// Adds those of a peer.
+    pub(super) fn add_of(&mut self, peer: &Peer) {
+        peer.endpoints().for_each(|endpoint| self.add(endpoint));
+    }
+
+    /// Removes those of a peer, which were added.
+    pub(super) fn remove_of(&mut self, peer: &Peer) {
+        for endpoint in peer.endpoints().map(canonical) {
+            let Entry::Occupied(mut there) = self.exact.entry(endpoint) else { continue };
+            *there.get_mut() -= 1;
+            if *there.get() == 0 {
+                there.remove();
+            }
         }
+    }
+
+    fn add(&mut self, endpoint: SocketAddr) {
+        *self.exact.entry(canonical(endpoint)).or_default() += 1;
         let (word, bit) = place_of(endpoint.port());
         self.ports[word] |= bit;
     }
@@ -60,7 +69,7 @@ impl OwnEndpoints {
             return false;
         }
         let Some(address) = headers.destination_ip() else { return false };
-        self.exact.contains(&SocketAddr::new(address, dst_port))
+        self.exact.contains_key(&SocketAddr::new(address, dst_port))
             || (local == Some(address) && self.wildcard_ports.contains(&dst_port))
     }
 }

@@ -80,8 +80,10 @@ impl Node {
     /// Makes a node of settings that are already checked.
     pub fn new(settings: NodeSettings, now: Instant) -> Self {
         let peers = Peers::new(&settings);
+        let mut own_endpoints = OwnEndpoints::new(&settings);
+        peers.iter().for_each(|(_, peer)| own_endpoints.add_of(peer));
         Self {
-            own_endpoints: OwnEndpoints::new(&settings),
+            own_endpoints,
             copy_dscp: settings.copy_dscp,
             networks: Networks::new(settings, &peers, now),
             peers,
@@ -117,6 +119,9 @@ impl Node {
     /// set by [`Node::set_routes`].
     pub fn add_peer(&mut self, settings: &PeerSettings) -> Option<PeerId> {
         let id = self.peers.add(settings)?;
+        if let Some(peer) = self.peers.live(id) {
+            self.own_endpoints.add_of(peer);
+        }
         for network in &settings.networks {
             if let Some(network) = self.networks.at_mut(*network) {
                 network.forwarding.add_peer(id);
@@ -129,6 +134,7 @@ impl Node {
     /// the way to it stays in the counters of all.
     pub fn remove_peer(&mut self, id: PeerId) {
         let Some(peer) = self.peers.remove(id) else { return };
+        self.own_endpoints.remove_of(&peer);
         for network in &peer.networks {
             if let Some(network) = self.networks.at_mut(*network) {
                 network.forwarding.forget_peer(id);
@@ -145,9 +151,10 @@ impl Node {
     /// Takes note of where a WireGuard peer is now, and of the address of ours that it sends to.
     pub fn handle_moved(&mut self, peer: PeerId, to: SocketAddr, local: Option<IpAddr>) {
         if let Some(peer) = self.peers.live_mut(peer) {
+            self.own_endpoints.remove_of(peer);
             peer.set_endpoint(to);
             peer.local = local;
-            self.own_endpoints.add(to);
+            self.own_endpoints.add_of(peer);
         }
     }
 

@@ -53,6 +53,15 @@ impl Peer {
         }
     }
 
+    /// Gives all endpoints that are known.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = SocketAddr> + use<> {
+        let both = match self.crossing {
+            Crossing::Vxlan { vxlan, vxlan_gpe } => [Some(vxlan), Some(vxlan_gpe)],
+            Crossing::WireGuard { endpoint, .. } | Crossing::Quic { endpoint } => [endpoint, None],
+        };
+        both.into_iter().flatten()
+    }
+
     pub(super) fn set_endpoint(&mut self, to: SocketAddr) {
         match &mut self.crossing {
             Crossing::Vxlan { .. } => {}

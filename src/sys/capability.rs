@@ -9,6 +9,8 @@ const VERSION: u32 = 0x2008_0522;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Capability {
+    /// Ports below 1024.
+    NetBindService = 10,
     /// Devices, routes, and sockets with a mark.
     NetAdmin = 12,
     /// Sockets that are bound to an interface again.

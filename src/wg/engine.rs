@@ -55,6 +55,7 @@ pub fn start(start: Start<'_>) -> Result<Started, EngineError> {
     }
     let tunnel = Tunnel::start(start.name.as_str())?;
     let device = tunnel.device().map_err(EngineError::Duplicate)?;
+    let ended = Box::pin(tunnel.ended());
     let state = State {
         tunnel,
         private: None,
@@ -64,7 +65,7 @@ pub fn start(start: Start<'_>) -> Result<Started, EngineError> {
         order: BTreeMap::new(),
         owners: Owners::default(),
     };
-    Ok(Started { interface: Arc::new(Engine(Mutex::new(state))), device })
+    Ok(Started { interface: Arc::new(Engine(Mutex::new(state))), device, ended })
 }
 
 /// The interface, as the UAPI sees it. Changes are made one after the other.

@@ -5,13 +5,15 @@
 //! 2. Have the interface made, by whoever moves the packets.
 //! 3. Catch signals, claim the socket, which has the name that the interface has got.
 //! 4. Tell the caller that all is ready, and answer `wg`.
-//! 5. Wait for SIGTERM or SIGINT, the removal of the socket, or that of the interface.
+//! 5. Wait for SIGTERM or SIGINT, the removal of the socket, or that of the interface; or for the
+//!    end of what moves the packets, which is a fault.
 //! 6. Remove the socket, stop answering, let go of the interface.
 
 use std::env;
 use std::error::Error;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +52,9 @@ pub enum RunError {
     /// The socket is not ours.
     #[error(transparent)]
     Socket(#[from] BindError),
+    /// What moves the packets ended without being told to.
+    #[error("the workers ended by themselves")]
+    WorkersEnded,
     /// The kernel refused a step.
     #[error("cannot {step}: {source}")]
     Io {
@@ -75,6 +80,8 @@ pub struct Started {
     pub interface: Arc<dyn Interface>,
     /// A duplicate of the device's descriptor, to notice its removal.
     pub device: OwnedFd,
+    /// Comes when nobody moves packets any more.
+    pub ended: Pin<Box<dyn Future<Output = ()>>>,
 }
 
 /// Runs the program; `start` makes the interface, while the process has one thread still. Returns
@@ -111,7 +118,7 @@ where
 {
     let device = at("take WG_TUN_FD", environment.tun_fd.map(inherited::take).transpose())?;
     let uapi = at("take WG_UAPI_FD", environment.uapi_fd.map(inherited::take).transpose())?;
-    let started =
+    let mut started =
         start(Start { name, device }).map_err(|fault| RunError::Interface(fault.into()))?;
     let attached = at("ask the device for its name", tun::attached(started.device.as_fd()))?;
     let path = Socket::path_of(&attached.name.parse()?);
@@ -124,7 +131,7 @@ where
         Some(uapi) => Socket::adopt(uapi, &path)?,
         None => Socket::claim(&path)?,
     };
-    let result = answer(&runtime, &started, &socket, signals, caller);
+    let result = answer(&runtime, &mut started, &socket, signals, caller);
     if let Err(error) = socket.remove() {
         warn!(%error, socket = %path.display(), "cannot remove the socket");
     }
@@ -135,7 +142,7 @@ where
 /// Answers until something ends the program.
 fn answer(
     runtime: &Runtime,
-    started: &Started,
+    started: &mut Started,
     socket: &Socket,
     mut signals: Signals,
     caller: &mut Caller,
@@ -153,9 +160,18 @@ fn answer(
                 at("watch the interface", end)?;
                 debug!("the interface was removed");
             }
+            () = &mut started.ended => workers_ended(started.device.as_fd())?,
         }
         Ok(())
     })
+}
+
+/// The removal of the interface ends the workers too, and they may be the first to notice.
+fn workers_ended(device: BorrowedFd<'_>) -> Result<(), RunError> {
+    match tun::attached(device) {
+        Ok(_) => Err(RunError::WorkersEnded),
+        Err(_) => Ok(()),
+    }
 }
 
 /// The signals that end the program.

@@ -20,11 +20,13 @@ use crate::harness::{Case, each};
 use crate::need::Need;
 use crate::place::{run, try_run};
 use crate::wait::until_true;
+use crate::wg_fake::BROKEN;
 
 pub fn cases() -> Vec<Case> {
     let cases = [vec![
         Case::new("wg_program_is_ready_when_its_caller_goes_on", background),
         Case::new("wg_program_ends_with_its_socket_its_interface_and_a_signal", ends),
+        Case::new("wg_program_ends_by_a_fault_when_nobody_moves_packets", broken),
         Case::new("wg_program_tells_the_faults_of_its_start", faults),
         Case::new("wg_program_takes_what_it_is_handed", handed_over).alone(),
         Case::new("wg_quick_brings_the_interface_up_and_down", wg_quick).needs(&[
@@ -77,6 +79,16 @@ fn ends() {
         assert_eq!(child.wait().unwrap().code(), Some(0));
         scene.until_gone(&host);
     }
+}
+
+fn broken() {
+    let host = Host::new("broken").unwrap();
+    let scene = Scene::new(BROKEN);
+    let output = output(&host, scene.program().arg("--foreground"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let expected = "tunctl: the workers ended by themselves\n";
+    assert_eq!((output.status.code(), said.as_str()), (Some(1), expected));
+    scene.until_gone(&host);
 }
 
 fn faults() {

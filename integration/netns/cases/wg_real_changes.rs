@@ -1,5 +1,6 @@
 //! Interfaces of the real program that are changed while they carry something.
 
+use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -25,6 +26,7 @@ pub fn cases() -> Vec<Case> {
             sync("wgrs2", Program::Ours);
         }),
         Case::new("wg_real_port_and_mark_change_at_work", port_and_mark),
+        Case::new("wg_real_program_keeps_two_capabilities", capabilities),
         Case::new("wg_real_port_of_somebody_else_changes_nothing", taken_port),
         Case::new("wg_real_other_private_key_begins_anew", private_key),
         Case::new("wg_real_address_moves_to_another_peer", moved_address),
@@ -107,6 +109,25 @@ fn port_and_mark() {
     ends[0].set("fwmark off");
     ping(&node.host, far, "");
     assert_eq!(ends[0].dump()[0][2..], ["40001", "off"]);
+}
+
+fn capabilities() {
+    let ends = tunnel("wgrc0", Program::Ours);
+    let pid = ends[0].pid();
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    for task in tasks {
+        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        // CAP_NET_BIND_SERVICE and CAP_NET_ADMIN, linux/capability.h.
+        for field in ["CapPrm", "CapEff"] {
+            let expected = format!("{field}:\t{:016x}\n", 1 << 10 | 1 << 12);
+            assert!(status.contains(&expected), "{status}");
+        }
+    }
+    for port in [701, 702] {
+        ends[0].set(&format!("listen-port {port} fwmark 5"));
+        ping(&ends[0].node.host, overlay(1)[0], "");
+    }
+    ends[0].down();
 }
 
 fn taken_port() {

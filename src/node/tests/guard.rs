@@ -75,6 +75,36 @@ fn packet_from_a_peer_to_another_peers_endpoint_is_refused() {
 }
 
 #[test]
+fn endpoint_that_a_peer_has_left_is_carried_to_again() {
+    let [first, second] = [[192, 0, 2, 77], [192, 0, 2, 78]];
+    let endpoint = |ip: [u8; 4]| SocketAddr::from((ip, 51_820));
+    let mut bench = Bench::with(Layer::L2, |settings| {
+        for (peer, endpoint) in settings.peers[1..3].iter_mut().zip([Some(endpoint(first)), None]) {
+            peer.crossing = Crossing::WireGuard { endpoint, tunnel: None };
+            peer.networks.clear();
+        }
+    });
+    let refused = |bench: &mut Bench, ip| {
+        let count = |bench: &Bench| bench.node.drops().of(DropReason::OwnEndpoint);
+        let before = count(bench);
+        bench.device(&Packet::udp4().tagged(&[]).dst4(ip).ports(50_000, 51_820));
+        bench.discard();
+        count(bench) > before
+    };
+    assert!(refused(&mut bench, first));
+    // Two at one place, behind one address: it is an endpoint until both have left it.
+    bench.node.handle_moved(C, endpoint(first), None);
+    bench.node.handle_moved(B, endpoint(second), None);
+    assert_eq!([first, second].map(|ip| refused(&mut bench, ip)), [true, true]);
+    bench.node.handle_moved(C, endpoint(second), None);
+    assert_eq!([first, second].map(|ip| refused(&mut bench, ip)), [false, true]);
+    bench.node.remove_peer(B);
+    assert!(refused(&mut bench, second));
+    bench.node.remove_peer(C);
+    assert!(!refused(&mut bench, second));
+}
+
+#[test]
 fn refused_packet_teaches_nothing() {
     let mut bench = Bench::new(Layer::L2);
     bench.device(&Packet::udp4().tagged(&[]).dst4([192, 0, 2, 2]).ports(1, 4789));

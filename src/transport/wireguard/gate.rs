@@ -3,10 +3,11 @@
 //! A handshake costs a hundred microseconds. So an initiation has to name our public key (mac1),
 //! and whoever sends many, or sends while everybody does, has to show first that he receives at
 //! the address and port that he sends from (cookie, mac2; white paper, section 5.3). One flooder
-//! so brings only himself to that.
+//! so brings only himself to that. A host has many ports, so initiations that come to nothing
+//! although they show that are counted by host, which then has to wait.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use blake2::digest::consts::U16;
@@ -25,6 +26,13 @@ const SOURCE: Rate = Rate::new(5, 10);
 const ALL: Rate = Rate::new(1000, 1000);
 /// What one that comes to nothing takes of that budget: who floods us gets a quarter of it.
 const FAILED: u64 = 4;
+/// Initiations with a cookie that may come to nothing: of one host, and of all together, a quarter
+/// of a core. More than the latter, and only hosts that have none are let pass. Those that succeed
+/// are not counted: many peers may be behind one address.
+const HOST_FAILURES: Rate = Rate::new(50, 100);
+const ALL_FAILURES: Rate = Rate::new(2500, 2500);
+/// How long it takes at most until a budget that was overdrawn is back.
+const DEBT_NS: u64 = 4_000_000_000;
 /// Cookies for one source, which asks every five seconds, and for all together: ten thousand peers
 /// that begin at once get theirs at once.
 const SOURCE_COOKIES: Rate = Rate { interval_ns: 4_000_000_000, burst_ns: 0 };
@@ -32,6 +40,7 @@ const ALL_COOKIES: Rate = Rate::new(20_000, 20_000);
 
 /// Counters for sources; those that share one share its budget.
 const SOURCES: usize = 65_536;
+const HOSTS: usize = 16_384;
 /// Sources are spread over the counters anew so often: who shares one with a flooder does not when
 /// he asks again, after five seconds.
 const SPREAD_NS: u64 = 4_000_000_000;
@@ -44,6 +53,8 @@ const SECRET_AGE: Duration = Duration::from_secs(120);
 pub(super) enum Admission {
     /// It is worth its handshake.
     Pass,
+    /// The same; and it comes from where it says.
+    Proven,
     /// This cookie reply goes back.
     Challenge(Box<[u8; COOKIE_REPLY_LEN]>),
     /// It is dropped.
@@ -70,8 +81,12 @@ impl Rate {
 struct Budget(u64);
 
 impl Budget {
+    fn has(self, now_ns: u64, rate: &Rate) -> bool {
+        self.0 <= now_ns + rate.burst_ns
+    }
+
     fn take(&mut self, now_ns: u64, rate: &Rate) -> bool {
-        let has = self.0 <= now_ns + rate.burst_ns;
+        let has = self.has(now_ns, rate);
         if has {
             self.0 = self.0.max(now_ns) + rate.interval_ns;
         }
@@ -79,8 +94,9 @@ impl Budget {
     }
 
     /// Takes more than there may be.
-    fn charge(&mut self, times: u64, rate: &Rate) {
-        self.0 += times * rate.interval_ns;
+    fn charge(&mut self, now_ns: u64, times: u64, rate: &Rate) {
+        let due = self.0.max(now_ns) + times * rate.interval_ns;
+        self.0 = due.min(now_ns + rate.burst_ns + DEBT_NS);
     }
 }
 
@@ -102,8 +118,11 @@ pub(super) struct Gate {
     replies: u64,
     epoch: Instant,
     sources: Box<[Source]>,
+    /// What hosts have sent that came to nothing.
+    hosts: Box<[Budget]>,
     hasher: RandomState,
     all: Budget,
+    all_failures: Budget,
     all_cookies: Budget,
     random: SystemRandom,
 }
@@ -119,8 +138,10 @@ impl Gate {
             replies: 0,
             epoch: now,
             sources: vec![Source::default(); SOURCES].into(),
+            hosts: vec![Budget::default(); HOSTS].into(),
             hasher: RandomState::new(),
             all: Budget::default(),
+            all_failures: Budget::default(),
             all_cookies: Budget::default(),
             random: SystemRandom::new(),
         };
@@ -143,7 +164,7 @@ impl Gate {
         if now.saturating_duration_since(self.secret_since) >= SECRET_AGE {
             self.renew_secret(now);
         }
-        let now_ns = now.saturating_duration_since(self.epoch).as_nanos() as u64;
+        let now_ns = self.time(now);
         let spread = (from.ip().to_canonical(), from.port(), now_ns / SPREAD_NS);
         let place = self.hasher.hash_one(spread) as usize % SOURCES;
         let source = &mut self.sources[place];
@@ -152,8 +173,9 @@ impl Gate {
         }
         let has_mac2 = mac2.iter().any(|byte| *byte != 0);
         if has_mac2 && is_mac(&self.cookie(from), &[body, mac1], mac2) {
-            return match self.sources[place].proven.take(now_ns, &SOURCE) {
-                true => Admission::Pass,
+            let may = is_known || self.may_prove(now_ns, from);
+            return match may && self.sources[place].proven.take(now_ns, &SOURCE) {
+                true => Admission::Proven,
                 false => Admission::Refuse(DropReason::WireGuardUnderLoad),
             };
         }
@@ -166,9 +188,41 @@ impl Gate {
         Admission::Refuse(DropReason::WireGuardUnderLoad)
     }
 
-    /// Notes that an initiation from somebody unknown passed, and came to nothing.
-    pub(super) fn note_failed(&mut self) {
-        self.all.charge(FAILED - 1, &ALL);
+    /// Notes that an initiation passed, and came to nothing. What anybody may have sent in the name
+    /// of another costs that one nothing.
+    pub(super) fn note_failed(&mut self, now: Instant, from: SocketAddr, how: &Admission) {
+        let now_ns = self.time(now);
+        match how {
+            Admission::Pass => self.all.charge(now_ns, FAILED - 1, &ALL),
+            Admission::Proven => {
+                let host = self.host(now_ns, from);
+                self.hosts[host].charge(now_ns, 1, &HOST_FAILURES);
+                self.all_failures.charge(now_ns, 1, &ALL_FAILURES);
+            }
+            Admission::Challenge(_) | Admission::Refuse(_) => {}
+        }
+    }
+
+    /// Whether a host that receives where it sends from may still be wrong.
+    fn may_prove(&self, now_ns: u64, from: SocketAddr) -> bool {
+        let own = self.hosts[self.host(now_ns, from)];
+        let is_clean = own.0 <= now_ns;
+        is_clean
+            || (own.has(now_ns, &HOST_FAILURES) && self.all_failures.has(now_ns, &ALL_FAILURES))
+    }
+
+    /// Gives the place of a host's budget: one of IPv6 has a whole /64.
+    fn host(&self, now_ns: u64, from: SocketAddr) -> usize {
+        let host = match from.ip().to_canonical() {
+            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+            v4 => v4,
+        };
+        self.hasher.hash_one((host, now_ns / SPREAD_NS)) as usize % HOSTS
+    }
+
+    /// Gives the nanoseconds since the gate was made.
+    fn time(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.epoch).as_nanos() as u64
     }
 
     /// A failure of the kernel's random numbers leaves the former secret.
@@ -245,7 +299,7 @@ fn begin_mac(key: &[u8], parts: &[&[u8]]) -> Option<Blake2sMac<U16>> {
     Some(mac)
 }
 
-fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
+pub(super) fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
     begin_mac(key, parts).map_or([0; 16], |mac| mac.finalize_fixed().into())
 }
 
@@ -255,143 +309,4 @@ fn is_mac(key: &[u8], parts: &[&[u8]], tag: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use boringtun::noise::{Tunn, TunnResult};
-    use boringtun::x25519::{PublicKey, StaticSecret};
-
-    use super::*;
-
-    /// Somebody who sends initiations to us.
-    fn initiator(to: &PublicKey) -> Tunn {
-        Tunn::new(StaticSecret::from([7; 32]), *to, None, None, 5, None)
-    }
-
-    fn initiation(tunn: &mut Tunn) -> Vec<u8> {
-        let mut room = [0; INITIATION_LEN];
-        match tunn.format_handshake_initiation(&mut room, true) {
-            TunnResult::WriteToNetwork(bytes) => bytes.to_vec(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn gate() -> (Gate, PublicKey, Instant) {
-        let public = PublicKey::from(&StaticSecret::from([9; 32]));
-        let now = Instant::now();
-        (Gate::new(public.as_bytes(), now), public, now)
-    }
-
-    fn source(port: u16) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, 1], port))
-    }
-
-    #[test]
-    fn initiation_for_another_key_is_refused() {
-        let (mut gate, public, now) = gate();
-        let other = PublicKey::from(&StaticSecret::from([8; 32]));
-        let message = initiation(&mut initiator(&other));
-        assert_eq!(check_mac1(&mac1_key(other.as_bytes()), &message), Ok(()));
-        let key = mac1_key(public.as_bytes());
-        assert_eq!(check_mac1(&key, &message), Err(DropReason::WireGuardMac));
-        assert_eq!(check_mac1(&key, &message[1..]), Err(DropReason::WireGuardMalformed));
-        let refused = Admission::Refuse(DropReason::WireGuardMalformed);
-        assert_eq!(gate.admit(now, source(1), false, &message[1..]), refused);
-    }
-
-    #[test]
-    fn what_comes_to_nothing_leaves_less_for_others() {
-        let (mut gate, public, now) = gate();
-        let message = initiation(&mut initiator(&public));
-        let mut passed = 0;
-        for port in 0..5000 {
-            if gate.admit(now, source(port), false, &message) == Admission::Pass {
-                gate.note_failed();
-                passed += 1;
-            }
-        }
-        assert_eq!(passed, 1000 / FAILED);
-        // Where all is well again the budget is as before.
-        let later = now + Duration::from_secs(2);
-        let all = (0..5000)
-            .filter(|port| gate.admit(later, source(*port), false, &message) == Admission::Pass);
-        assert_eq!(all.count(), 1000);
-    }
-
-    #[test]
-    fn cookies_are_sealed_with_another_nonce_each() {
-        let (mut gate, public, now) = gate();
-        let message = initiation(&mut initiator(&public));
-        let mut nonces = std::collections::HashSet::new();
-        for port in 0..5000 {
-            if let Admission::Challenge(reply) = gate.admit(now, source(port), false, &message) {
-                assert!(nonces.insert(reply[8..32].to_vec()));
-            }
-        }
-        // Two ports may share a budget.
-        assert!((3500..=4000).contains(&nonces.len()), "{}", nonces.len());
-    }
-
-    #[test]
-    fn one_flooder_brings_only_himself_under_load() {
-        let (mut gate, public, now) = gate();
-        let mut tunn = initiator(&public);
-        let message = initiation(&mut tunn);
-        let flood: Vec<_> =
-            (0..1000).map(|_| gate.admit(now, source(1), false, &message)).collect();
-        assert_eq!(flood.iter().filter(|it| **it == Admission::Pass).count(), 10);
-        let challenges = flood.iter().filter(|it| matches!(it, Admission::Challenge(_))).count();
-        assert_eq!(challenges, 1);
-        assert_eq!(flood[999], Admission::Refuse(DropReason::WireGuardUnderLoad));
-        assert_eq!(gate.admit(now, source(2), false, &message), Admission::Pass);
-    }
-
-    #[test]
-    fn cookie_opens_the_gate_to_who_got_it_and_to_nobody_else() {
-        let (mut gate, public, now) = gate();
-        let mut tunn = initiator(&public);
-        let reply = loop {
-            let message = initiation(&mut tunn);
-            match gate.admit(now, source(1), false, &message) {
-                Admission::Pass => {}
-                Admission::Challenge(reply) => break reply,
-                Admission::Refuse(reason) => panic!("{reason:?}"),
-            }
-        };
-        let mut room = [0; 256];
-        assert!(matches!(tunn.decapsulate(None, &*reply, &mut room), TunnResult::Done));
-        let message = initiation(&mut tunn);
-        assert_eq!(gate.admit(now, source(1), false, &message), Admission::Pass);
-        // The same from another port has to prove itself as soon as it is one of many.
-        for _ in 0..10 {
-            gate.admit(now, source(3), false, &message);
-        }
-        let other = gate.admit(now, source(3), false, &message);
-        assert!(matches!(other, Admission::Challenge(_)), "{other:?}");
-        // And it ages.
-        let later = now + SECRET_AGE;
-        for _ in 0..10 {
-            gate.admit(later, source(1), false, &message);
-        }
-        assert_ne!(gate.admit(later, source(1), false, &message), Admission::Pass);
-    }
-
-    #[test]
-    fn while_many_come_those_who_are_known_need_no_cookie() {
-        let (mut gate, public, now) = gate();
-        let message = initiation(&mut initiator(&public));
-        let passed = (0..5000)
-            .filter(|port| gate.admit(now, source(*port), false, &message) == Admission::Pass);
-        assert_eq!(passed.count(), 1000);
-        let known = SocketAddr::from(([198, 51, 100, 1], 51820));
-        assert_ne!(gate.admit(now, known, false, &message), Admission::Pass);
-        assert_eq!(gate.admit(now, known, true, &message), Admission::Pass);
-    }
-
-    #[test]
-    fn budget_comes_back_with_time() {
-        let mut budget = Budget::default();
-        let rate = Rate::new(10, 2);
-        let at = |ms: u64| ms * 1_000_000;
-        let taken = [0, 0, 0, 99, 100, 100, 1000, 1000, 1000].map(|ms| budget.take(at(ms), &rate));
-        assert_eq!(taken, [true, true, false, false, true, false, true, true, false]);
-    }
-}
+mod tests;

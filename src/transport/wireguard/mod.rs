@@ -8,6 +8,7 @@
 //! held over a system call. What boringtun leaves to its user is here: the demultiplexing, the
 //! gate in front of handshakes, packets that wait, limits of a key, keepalives, roaming.
 
+mod directory;
 mod gate;
 mod index;
 mod key;
@@ -20,13 +21,13 @@ mod seal;
 mod tests;
 mod waiting;
 
-use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use boringtun::noise::rate_limiter::RateLimiter;
 
+use self::directory::Directory;
 use self::gate::Gate;
 use self::index::Indices;
 use self::peer::State;
@@ -41,9 +42,6 @@ pub use message::DATA_OVERHEAD;
 /// Peers that a handshake is begun with at the start, before there is anything to send; to the
 /// others it is when there is.
 const EAGER_MAX: usize = 64;
-
-/// Endpoints that need no cookie while many come; more than that are not remembered.
-const ENDPOINTS_MAX: usize = 65_536;
 
 /// A peer to speak with.
 pub struct PeerSpec {
@@ -115,6 +113,9 @@ pub struct PeerStatus {
     pub established: Option<Instant>,
     /// When something authentic came from it.
     pub last_received: Option<Instant>,
+    /// Since when something has been sent that it has to answer, and nothing came from it: packets
+    /// within ten seconds, and handshakes.
+    pub unanswered_since: Option<Instant>,
     /// Bytes of messages to it.
     pub sent_bytes: u64,
     /// Bytes of authentic messages from it.
@@ -164,22 +165,15 @@ impl Identity {
 }
 
 /// A peer behind its lock.
-struct Peer(Mutex<State>);
+struct Peer {
+    key: PublicKey,
+    state: Mutex<State>,
+}
 
 impl Peer {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The peers, by what they are found by.
-#[derive(Default)]
-struct Directory {
-    slots: Vec<Option<(PeerId, Arc<Peer>)>>,
-    by_key: HashMap<PublicKey, PeerId>,
-    /// Peers with a keepalive: their timers run without a session too.
-    kept_alive: HashSet<PeerId>,
-    endpoints: HashSet<SocketAddr>,
 }
 
 /// All WireGuard peers of this node; shared by its workers.
@@ -199,15 +193,19 @@ impl WireGuard {
         Self { identity, gate, directory: RwLock::default() }
     }
 
-    /// Becomes somebody else: all sessions end.
-    pub fn set_private(&self, private: PrivateKey, now: Instant) {
+    /// Becomes somebody else: all sessions end. What waits for one asks for the next.
+    pub fn set_private(&self, private: PrivateKey, now: Instant, post: &mut Post) {
         let former = self.identity();
         let indices = Arc::clone(&former.indices);
         let identity = Identity::new(private, former.rekey_after, indices);
         *self.gate() = Gate::new(identity.public.as_bytes(), now);
         *self.identity.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(identity);
         for peer in self.peers() {
-            peer.lock().end_sessions();
+            let mut state = peer.lock();
+            state.end_sessions();
+            if !state.waiting.is_empty() {
+                state.initiate(now, &self.identity(), post);
+            }
         }
     }
 
@@ -216,38 +214,28 @@ impl WireGuard {
         self.identity().public
     }
 
-    /// Adds a peer; one with the same id or key is forgotten.
+    /// Adds a peer, whose id and key nobody has: such a one is forgotten.
     pub fn add(&self, spec: PeerSpec, now: Instant) {
-        let PeerSpec { id, key, preshared, keepalive, endpoint } = spec;
-        let mut directory = self.directory_mut();
-        if let Some(former) = directory.by_key.insert(key, id)
-            && let Some(slot) = directory.slots.get_mut(former.slot())
-        {
-            *slot = None;
+        let key = spec.key;
+        let former = self.directory().find(&key);
+        for id in former.into_iter().chain([spec.id]) {
+            self.remove(id, &mut Post::default());
         }
-        if keepalive.is_some() {
-            directory.kept_alive.insert(id);
-        }
-        directory.endpoints.extend(endpoint);
-        let state = State::new(id, key, preshared, keepalive, endpoint, now);
-        if directory.slots.len() <= id.slot() {
-            directory.slots.resize_with(id.slot() + 1, || None);
-        }
-        directory.slots[id.slot()] = Some((id, Arc::new(Peer(Mutex::new(state)))));
+        let (id, is_kept_alive) = (spec.id, spec.keepalive.is_some());
+        let peer = Arc::new(Peer { key, state: Mutex::new(State::new(spec, now)) });
+        self.directory_mut().add(id, &peer, is_kept_alive);
+        self.note_endpoint(&mut peer.lock());
     }
 
     /// Removes a peer: its sessions end, and what waits for one is lost.
-    pub fn remove(&self, id: PeerId) {
-        let mut directory = self.directory_mut();
-        let slot = directory.slots.get_mut(id.slot());
-        let Some((_, peer)) = slot.and_then(|slot| slot.take_if(|(own, _)| *own == id)) else {
-            return;
-        };
-        directory.kept_alive.remove(&id);
-        let key = peer.lock().key;
-        if directory.by_key.get(&key) == Some(&id) {
-            directory.by_key.remove(&key);
-        }
+    pub fn remove(&self, id: PeerId, post: &mut Post) {
+        let Some(peer) = self.directory_mut().remove(id) else { return };
+        // Who has found it before may still be at work with it.
+        let mut state = peer.lock();
+        state.is_removed = true;
+        state.end_sessions();
+        state.lose_waiting(post);
+        self.note_endpoint(&mut state);
     }
 
     /// Asks peers whose endpoint is known for a session, before there is anything to send.
@@ -261,7 +249,7 @@ impl WireGuard {
     /// Does what is due by time; to be called every 100 ms or more often.
     pub fn tick(&self, now: Instant, post: &mut Post) {
         let mut ids = self.identity().indices.peers();
-        ids.extend(&self.directory().kept_alive);
+        ids.extend(self.directory().kept_alive());
         for id in ids {
             let Some(peer) = self.peer(id) else { continue };
             let mut state = peer.lock();
@@ -273,10 +261,12 @@ impl WireGuard {
 
     /// Changes where a peer is: its name has another address now.
     pub fn set_endpoint(&self, id: PeerId, endpoint: SocketAddr) {
-        if let Some(peer) = self.peer(id) {
-            peer.lock().endpoint = Some(endpoint);
-            self.remember_endpoint(endpoint);
-        }
+        let Some(peer) = self.peer(id) else { return };
+        let mut state = peer.lock();
+        // From which address of ours it is reached, the kernel says again.
+        (state.endpoint, state.local) = (Some(endpoint), None);
+        state.unanswered_since = None;
+        self.note_endpoint(&mut state);
     }
 
     /// Asks a peer for a session, unless that is under way.
@@ -303,11 +293,7 @@ impl WireGuard {
     pub fn set_keepalive(&self, id: PeerId, keepalive: Option<Duration>) {
         let Some(peer) = self.peer(id) else { return };
         peer.lock().set_keepalive(keepalive);
-        let mut directory = self.directory_mut();
-        match keepalive {
-            Some(_) => directory.kept_alive.insert(id),
-            None => directory.kept_alive.remove(&id),
-        };
+        self.directory_mut().keep_alive(id, keepalive.is_some());
     }
 
     /// Tells of a peer.
@@ -315,10 +301,11 @@ impl WireGuard {
         let peer = self.peer(id)?;
         let state = peer.lock();
         Some(PeerStatus {
-            key: state.key,
+            key: peer.key,
             endpoint: state.endpoint,
             established: state.established,
             last_received: state.last_received(),
+            unanswered_since: state.unanswered_since,
             sent_bytes: state.sent_bytes,
             received_bytes: state.received_bytes,
             keepalive: state.keepalive(),
@@ -350,32 +337,29 @@ impl WireGuard {
     }
 
     fn peer(&self, id: PeerId) -> Option<Arc<Peer>> {
-        let directory = self.directory();
-        let (own, peer) = directory.slots.get(id.slot())?.as_ref()?;
-        (*own == id).then(|| Arc::clone(peer))
+        self.directory().peer(id)
     }
 
     fn peers(&self) -> impl Iterator<Item = Arc<Peer>> + use<> {
-        let peers: Vec<_> =
-            self.directory().slots.iter().flatten().map(|it| it.1.clone()).collect();
+        let peers: Vec<_> = self.directory().peers().cloned().collect();
         peers.into_iter()
     }
 
     fn by_key(&self, key: &PublicKey) -> Option<Arc<Peer>> {
-        let id = *self.directory().by_key.get(key)?;
-        self.peer(id)
+        let directory = self.directory();
+        directory.peer(directory.find(key)?)
     }
 
     fn is_endpoint(&self, address: SocketAddr) -> bool {
-        self.directory().endpoints.contains(&address)
+        self.directory().is_endpoint(address)
     }
 
-    /// Peers move: addresses that none has any more stay known until there are too many.
-    fn remember_endpoint(&self, address: SocketAddr) {
-        let mut directory = self.directory_mut();
-        if directory.endpoints.len() >= ENDPOINTS_MAX {
-            directory.endpoints.clear();
+    /// Tells the directory where a peer is now; a peer that was removed is nowhere.
+    fn note_endpoint(&self, state: &mut State) {
+        let to = state.endpoint.filter(|_| !state.is_removed);
+        let former = std::mem::replace(&mut state.noted_endpoint, to);
+        if former != to {
+            self.directory_mut().replace_endpoint(former, to);
         }
-        directory.endpoints.insert(address);
     }
 }

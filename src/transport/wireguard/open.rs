@@ -81,8 +81,9 @@ impl WireGuard {
         let identity = self.identity();
         check_mac1(&identity.mac1_key, bytes).map_err(|reason| (None, reason))?;
         let is_known = self.is_endpoint(received.from);
-        match self.gate().admit(now, received.from, is_known, bytes) {
-            Admission::Pass => {}
+        let how = self.gate().admit(now, received.from, is_known, bytes);
+        match how {
+            Admission::Pass | Admission::Proven => {}
             Admission::Refuse(reason) => return Err((None, reason)),
             Admission::Challenge(reply) => {
                 post.letters.push(Letter {
@@ -95,25 +96,42 @@ impl WireGuard {
                 return Err((None, DropReason::WireGuardUnderLoad));
             }
         }
-        let asks = self.who_asks(&identity, bytes);
-        let peer = asks.map_err(|reason| {
-            if !is_known {
-                self.gate().note_failed();
-            }
-            (None, reason)
-        })?;
+        let handshake = self.handshake(&identity, opening, bytes, post);
+        // What is said in the name of a peer that is known is no reason to keep others waiting.
+        if handshake.is_err() && !(is_known && how == Admission::Pass) {
+            self.gate().note_failed(now, received.from, &how);
+        }
+        handshake
+    }
+
+    /// Answers an initiation that the gate let pass.
+    fn handshake(
+        &self,
+        identity: &Identity,
+        opening: &Opening<'_>,
+        bytes: &[u8],
+        post: &mut Post,
+    ) -> Result<(), (Option<PeerId>, DropReason)> {
+        let Opening { now, received, .. } = *opening;
+        let peer = self.who_asks(identity, bytes).map_err(|reason| (None, reason))?;
         let mut state = peer.lock();
-        let (id, before) = (state.id, state.endpoint);
+        if state.is_removed {
+            return Err((None, DropReason::WireGuardUnknownKey));
+        }
+        let (id, before) = (state.id, (state.endpoint, state.local));
         // The answer goes where the initiation came from.
         state.endpoint = Some(received.from);
         state.local = received.local.or(state.local);
         // Who we are may have changed: then the initiation is for nobody.
         let taken = state.take_initiation(now, &self.identity(), bytes, post);
-        if let Err(reason) = taken {
-            state.endpoint = before;
-            return Err((Some(id), reason));
+        // It may be an old one that somebody has kept: where the peer is, it shows when it uses
+        // the session.
+        let is_first = before.0.is_none();
+        if taken.is_err() || !is_first {
+            (state.endpoint, state.local) = before;
         }
-        opening.note(self, &mut state, bytes.len(), before != Some(received.from), post);
+        taken.map_err(|reason| (Some(id), reason))?;
+        opening.note(self, &mut state, bytes.len(), is_first, post);
         Ok(())
     }
 
@@ -229,7 +247,7 @@ impl Opening<'_> {
         state.received_bytes += bytes as u64;
         if has_moved {
             let (peer, to) = (state.id, self.received.from);
-            wireguard.remember_endpoint(to);
+            wireguard.note_endpoint(state);
             post.events.push(Event::Moved { peer, to, local: state.local });
         }
     }

@@ -11,7 +11,7 @@ use super::index::{Index, random, tunnel_of};
 use super::message::{INITIATION_LEN, KeyAge, counter, key_age, number};
 use super::next::Next;
 use super::waiting::Waiting;
-use super::{Identity, Letter, Post, PresharedKey, PublicKey};
+use super::{Identity, Letter, PeerSpec, Post, PresharedKey, PublicKey};
 use crate::drops::DropReason;
 use crate::peer::PeerId;
 use crate::transport::opened::Loss;
@@ -43,10 +43,13 @@ pub(super) enum Opened {
 /// What is known of a peer, and its sessions.
 pub(super) struct State {
     pub(super) id: PeerId,
-    pub(super) key: PublicKey,
+    key: PublicKey,
     pub(super) endpoint: Option<SocketAddr>,
     /// The address of ours that it sends to.
     pub(super) local: Option<IpAddr>,
+    /// Where the directory has it.
+    pub(super) noted_endpoint: Option<SocketAddr>,
+    pub(super) is_removed: bool,
     preshared: Option<PresharedKey>,
     keepalive: Option<Duration>,
     pub(super) tunnel: Option<Box<Tunnel>>,
@@ -60,25 +63,23 @@ pub(super) struct State {
     last_data_sent: Option<Instant>,
     last_sent: Option<Instant>,
     last_received: Option<Instant>,
+    /// Since when something has been sent that has to be answered, and nothing came.
+    pub(super) unanswered_since: Option<Instant>,
     pub(super) sent_bytes: u64,
     pub(super) received_bytes: u64,
     pub(super) due: Instant,
 }
 
 impl State {
-    pub(super) fn new(
-        id: PeerId,
-        key: PublicKey,
-        preshared: Option<PresharedKey>,
-        keepalive: Option<Duration>,
-        endpoint: Option<SocketAddr>,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn new(spec: PeerSpec, now: Instant) -> Self {
+        let PeerSpec { id, key, preshared, keepalive, endpoint } = spec;
         Self {
             id,
             key,
             endpoint,
             local: None,
+            noted_endpoint: None,
+            is_removed: false,
             preshared,
             keepalive,
             tunnel: None,
@@ -90,6 +91,7 @@ impl State {
             last_data_sent: None,
             last_sent: None,
             last_received: None,
+            unanswered_since: None,
             sent_bytes: 0,
             received_bytes: 0,
             due: now,
@@ -203,6 +205,7 @@ impl State {
         self.last_sent = Some(now);
         if is_data {
             self.last_data_sent = Some(now);
+            self.unanswered_since.get_or_insert(now);
         }
     }
 
@@ -315,6 +318,7 @@ impl State {
         local: Option<IpAddr>,
     ) -> bool {
         self.last_received = Some(now);
+        self.unanswered_since = None;
         self.local = local.or(self.local);
         self.endpoint.replace(from) != Some(from)
     }
@@ -337,6 +341,7 @@ impl State {
 
     fn note_try(&mut self, now: Instant) {
         self.last_handshake_try = Some(now);
+        self.unanswered_since.get_or_insert(now);
         if let Some(next) = &mut self.next {
             next.note_try(now);
         }
@@ -379,7 +384,7 @@ impl State {
                     return;
                 }
                 if is_initiation {
-                    self.last_handshake_try = Some(now);
+                    self.note_try(now);
                 }
                 self.post(now, bytes, post);
             }
@@ -416,6 +421,11 @@ impl State {
     /// Nobody answers: what waits is lost.
     fn give_up(&mut self, post: &mut Post) {
         self.last_handshake_try = None;
+        self.lose_waiting(post);
+    }
+
+    /// Counts what waits for a session as lost.
+    pub(super) fn lose_waiting(&mut self, post: &mut Post) {
         for packet in self.waiting.take() {
             let (network, peer) = (packet.network, self.id);
             post.losses.push(Loss {

@@ -33,6 +33,10 @@ impl WireGuard {
             return None;
         };
         let mut state = peer.lock();
+        if state.is_removed {
+            post.lose(transmit, DropReason::NoPeers, u64::from(transmit.count));
+            return None;
+        }
         let own = &pieces[transmit.pieces.start as usize..transmit.pieces.end as usize];
         let mut packets = Packets { transmit, pieces: own, memory, left: transmit.len as usize };
         if !state.has_session(now) {
@@ -119,6 +123,13 @@ pub(super) fn release(now: Instant, state: &mut State, post: &mut Post) {
             state.note_sent(now, bytes.len(), true);
             let (from, peer) = (state.local, Some(state.id));
             post.letters.push(Letter { to, from, peer, tos: packet.tos, bytes });
+        } else {
+            post.losses.push(Loss {
+                network: Some(packet.network),
+                peer: Some(state.id),
+                reason: DropReason::WireGuardMessageLimit,
+                packets: 1,
+            });
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::transport::{Carrier, Received};
 #[cfg(feature = "virtual-time")]
 mod ageing;
 mod keys;
+mod places;
 mod refused;
 mod sessions;
 
@@ -24,6 +25,8 @@ const ROOM: u16 = 1440;
 struct End {
     engine: WireGuard,
     address: SocketAddr,
+    /// The address of its own that is sent to.
+    local: Option<IpAddr>,
     memory: Memory,
     sealed: Memory,
     scratch: Scratch,
@@ -83,6 +86,7 @@ impl End {
         Self {
             engine,
             address: address(own),
+            local: None,
             memory: Memory::new(1),
             sealed: Memory::new(1),
             scratch: Scratch::default(),
@@ -143,7 +147,7 @@ impl End {
             piece,
             stride: Some(datagrams.stride as u16),
             from: datagrams.from,
-            local: None,
+            local: self.local,
             tos: 0,
             truncated: false,
             carrier: Carrier::WireGuard,

@@ -81,7 +81,7 @@ fn key_that_changes_while_others_make_tunnels_is_the_key_of_all() {
                     engine.tick(at, post);
                 }
             });
-            engine.set_private(private(seed), now);
+            engine.set_private(private(seed), now, &mut Post::default());
             is_changed.store(true, Ordering::Relaxed);
             ticks.join().unwrap();
         });

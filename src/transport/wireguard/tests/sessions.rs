@@ -45,6 +45,28 @@ fn too_many_that_wait_push_out_the_oldest() {
 }
 
 #[test]
+fn what_waits_is_counted_when_the_peer_is_removed() {
+    let (mut a, _) = pair();
+    a.send(&[packet(100, 1), packet(100, 2)]);
+    a.engine.remove(PEER, &mut a.post);
+    assert_eq!(a.losses(), [(DropReason::WireGuardNoSession, 1); 2]);
+}
+
+#[test]
+fn what_waits_asks_anew_when_we_become_somebody_else() {
+    let (mut a, mut b) = pair();
+    a.send(&[packet(100, 1)]);
+    a.letters();
+    a.engine.set_private(private(3), a.now, &mut a.post);
+    b.engine.remove(PEER, &mut b.post);
+    let key = private(3).public();
+    let spec = PeerSpec { id: PEER, key, preshared: None, keepalive: None, endpoint: None };
+    b.engine.add(spec, b.now);
+    let [_, arrived] = settle(&mut a, &mut b);
+    assert_eq!(arrived, [packet(100, 1)]);
+}
+
+#[test]
 fn packet_to_a_peer_that_has_not_spoken_is_lost() {
     let (_, mut b) = pair();
     assert!(b.send(&[packet(100, 1), packet(100, 2)]).is_none());
@@ -131,4 +153,31 @@ fn silent_way_is_kept_open() {
     let before = sent(&a);
     a.tick(Duration::from_secs(3));
     assert_eq!(sent(&a), before);
+}
+
+#[test]
+fn peer_is_silent_when_it_does_not_answer_and_not_when_nothing_is_said() {
+    let (mut a, mut b) = pair();
+    let unanswered = |end: &End| {
+        let status = end.engine.status(PEER).unwrap();
+        status.unanswered_since.map(|at| end.now - at)
+    };
+    assert_eq!(unanswered(&a), None);
+    a.start();
+    a.now += Duration::from_secs(1);
+    assert_eq!(unanswered(&a), Some(Duration::from_secs(1)), "a handshake");
+    settle(&mut a, &mut b);
+    a.now += Duration::from_secs(60);
+    assert_eq!(unanswered(&a), None, "nothing is said");
+    for _ in 0..2 {
+        a.send(&[packet(100, 1)]).unwrap();
+        a.now += Duration::from_secs(10);
+    }
+    assert_eq!(unanswered(&a), Some(Duration::from_secs(20)), "packets");
+    let answer = b.send(&[packet(100, 2)]).unwrap();
+    a.receive(&answer);
+    assert_eq!(unanswered(&a), None);
+    a.send(&[packet(100, 3)]).unwrap();
+    a.engine.set_endpoint(PEER, address(77));
+    assert_eq!(unanswered(&a), None, "elsewhere it may answer");
 }
