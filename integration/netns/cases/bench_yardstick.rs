@@ -71,7 +71,7 @@ fn prepare(node: &Node, other: &Node, underlay: &str, case: &str) {
     let is_kernel = case == "kernel-vxlan";
     if underlay == "nic" {
         let sums = if is_kernel { "tx off" } else { "" };
-        let features = "gro on gso off tso off tx-udp-segmentation off \\
+        let features = "gro on gso off tso off tx-udp-segmentation off \
              tx-udp_tnl-segmentation off tx-udp_tnl-csum-segmentation off";
         run(&node.host, "ethtool", &format!("-K {UNDERLAY} {sums} {features}"));
     }
