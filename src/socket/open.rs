@@ -269,6 +269,10 @@ pub(super) fn open_listener(
     let socket = open_socket(spec, family)?;
     let fd = socket.as_fd();
     udp::set_receive_details(fd, family).map_err(setting("receiving details on", ip))?;
+    if carrier == Carrier::Quic {
+        // The kernel remembers for ten minutes that a path was narrow (mtu_expires).
+        udp::set_probing(fd, family).map_err(setting("IP_MTU_DISCOVER on", ip))?;
+    }
     if family == Family::V6 {
         udp::set_zero_checksum_accepted(fd).map_err(setting("UDP_NO_CHECK6_RX on", ip))?;
     }

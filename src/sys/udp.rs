@@ -45,6 +45,20 @@ pub fn set_dont_fragment(fd: BorrowedFd<'_>, family: Family) -> io::Result<()> {
     }
 }
 
+/// Sets DF on every datagram and refuses only what is larger than the interface takes (PMTUDISC_PROBE):
+/// who finds out by himself what crosses a path may try what did not cross it some time ago.
+///
+/// # Errors
+///
+/// Passes on what the kernel says.
+pub fn set_probing(fd: BorrowedFd<'_>, family: Family) -> io::Result<()> {
+    let (v4, v6) = (libc::IP_PMTUDISC_PROBE, libc::IPV6_PMTUDISC_PROBE);
+    match family {
+        Family::V4 => set(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, v4),
+        Family::V6 => set(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, v6),
+    }
+}
+
 /// Asks for the local address and the traffic class of each datagram received.
 ///
 /// # Errors
