@@ -4,7 +4,7 @@ pub mod ours;
 pub mod stock;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -17,7 +17,22 @@ pub const PAYLOAD: usize = 1426 + 8;
 const WARM_UP: Duration = Duration::from_millis(300);
 
 /// Nothing takes longer, or it has failed.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Counts what arrives, for who looks at it; dropped when nobody receives any more.
+struct Tally<'a> {
+    bytes: &'a AtomicU64,
+    first: Sender<()>,
+}
+
+impl Tally<'_> {
+    fn add(&self, bytes: u64) {
+        if bytes > 0 && self.bytes.fetch_add(bytes, Ordering::Relaxed) == 0 {
+            // Who does not wait any more is measuring no more.
+            let _ = self.first.send(());
+        }
+    }
+}
 
 /// What a driver did.
 #[derive(Clone, Copy, Debug)]
@@ -28,19 +43,15 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Waits while others send, and looks at what arrives.
-    fn of(time: Duration, arrived: &AtomicU64) -> Self {
-        let begin = Instant::now();
-        while arrived.load(Ordering::Relaxed) == 0 {
-            assert!(begin.elapsed() < PATIENCE, "nothing arrives");
-            thread::sleep(Duration::from_millis(1));
-        }
-        thread::sleep(WARM_UP.min(time));
+    /// Looks at what arrives while others send; none if they do not. `news` comes with the first that
+    /// arrives, and is over when nobody receives any more.
+    fn of(time: Duration, arrived: &AtomicU64, news: &Receiver<()>) -> Option<Self> {
+        news.recv_timeout(PATIENCE).ok()?;
+        go_on(news, WARM_UP.min(time))?;
         let (begin, cpu, bytes) = (Instant::now(), cpu_time(), arrived.load(Ordering::Relaxed));
-        thread::sleep(time);
+        go_on(news, time)?;
         let bytes = arrived.load(Ordering::Relaxed) - bytes;
-        assert!(bytes > 0, "nothing arrives any more");
-        Self { bytes, wall: begin.elapsed(), cpu: cpu_time() - cpu }
+        (bytes > 0).then(|| Self { bytes, wall: begin.elapsed(), cpu: cpu_time() - cpu })
     }
 
     pub fn gbits(&self) -> f64 {
@@ -50,6 +61,11 @@ impl Sample {
     pub fn secs_per_gb(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e9 / self.bytes as f64
     }
+}
+
+/// Waits for so long, unless it is over before.
+fn go_on(news: &Receiver<()>, time: Duration) -> Option<()> {
+    (news.recv_timeout(time) == Err(RecvTimeoutError::Timeout)).then_some(())
 }
 
 /// Processor time of both ends, which are this process.

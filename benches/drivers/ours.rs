@@ -4,6 +4,7 @@ use std::io::IoSliceMut;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,7 +20,7 @@ use tunctl::transport::quic::{
 };
 use tunctl::transport::{Carrier, Received, Transmit};
 
-use super::{PAYLOAD, Sample};
+use super::{PAYLOAD, Sample, Tally};
 
 /// Datagrams of a run, as a GSO packet of a device gives them.
 const RUN: usize = 44;
@@ -43,13 +44,16 @@ pub fn run(time: Duration) -> Sample {
     let to = accepting.socket.local_addr().expect("it is bound");
     let dialling = End::new(own, prints[1], Some(to), now);
     let (ends, arrived) = (AtomicBool::new(false), AtomicU64::new(0));
-    thread::scope(|scope| {
-        scope.spawn(|| dialling.go_on(true, &ends, &AtomicU64::new(0)));
-        scope.spawn(|| accepting.go_on(false, &ends, &arrived));
-        let sample = Sample::of(time, &arrived);
+    let (first, news) = mpsc::channel();
+    let tally = Tally { bytes: &arrived, first };
+    let sample = thread::scope(|scope| {
+        scope.spawn(|| dialling.go_on(None, &ends));
+        scope.spawn(|| accepting.go_on(Some(tally), &ends));
+        let sample = Sample::of(time, &arrived, &news);
         ends.store(true, Ordering::Relaxed);
         sample
-    })
+    });
+    sample.expect("datagrams arrive")
 }
 
 struct End {
@@ -72,19 +76,23 @@ impl End {
         Self { quic, local, socket, state, memory, next_tick: now }
     }
 
-    fn go_on(mut self, sends: bool, ends: &AtomicBool, arrived: &AtomicU64) {
+    /// Counts what arrives, or sends where nothing is to be counted.
+    fn go_on(mut self, tally: Option<Tally<'_>>, ends: &AtomicBool) {
         let slot = self.memory.slot(1);
         let run = slot.part(0, RUN * PAYLOAD);
         self.memory.bytes_mut(run).fill(0x5a);
         while !ends.load(Ordering::Relaxed) {
             let now = Instant::now();
-            self.hear(now, arrived);
+            let bytes = self.hear(now);
+            if let Some(tally) = &tally {
+                tally.add(bytes);
+            }
             if self.next_tick <= now {
                 self.next_tick = now + TICK;
                 self.quic.tick(now, &mut self.local);
             }
             self.quic.handle_deadlines(now, &mut self.local);
-            let is_full = !sends || !self.queue(now, run);
+            let is_full = tally.is_some() || !self.queue(now, run);
             self.say();
             if is_full {
                 self.wait();
@@ -114,13 +122,15 @@ impl End {
         losses.all(|loss| loss.reason == DropReason::QuicTooBig)
     }
 
-    fn hear(&mut self, now: Instant, arrived: &AtomicU64) {
+    /// Takes what has come; gives the bytes of datagrams in it.
+    fn hear(&mut self, now: Instant) -> u64 {
+        let mut bytes = 0;
         let slot = self.memory.slot(0);
         let mut meta = [RecvMeta::default()];
         loop {
             let mut room = [IoSliceMut::new(self.memory.bytes_mut(slot))];
             if self.state.recv(UdpSockRef::from(&self.socket), &mut room, &mut meta).is_err() {
-                return;
+                return bytes;
             }
             let [meta] = &meta;
             let received = Received {
@@ -134,8 +144,7 @@ impl End {
             };
             self.quic.receive(now, &received, &mut self.memory, &mut self.local);
             let packets = self.local.contents.packets.iter();
-            let bytes: u64 = packets.map(|packet| u64::from(packet.len)).sum();
-            arrived.fetch_add(bytes, Ordering::Relaxed);
+            bytes += packets.map(|packet| u64::from(packet.len)).sum::<u64>();
             self.local.contents.clear();
         }
     }

@@ -1,14 +1,14 @@
 //! quinn as it is: an endpoint and a connection at either end, each with their tasks.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Endpoint, ServerConfig, TransportConfig};
+use quinn::{ClientConfig, Endpoint, SendDatagramError, ServerConfig, TransportConfig};
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{cipher_suite::TLS13_AES_128_GCM_SHA256, default_provider};
@@ -16,9 +16,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
+use tokio::task;
 use tunctl::transport::quic::issue::{Authority, Dates};
 
-use super::{PAYLOAD, Sample};
+use super::{PAYLOAD, Sample, Tally};
 
 /// The queue at either end, bytes: as much as ours may be.
 const QUEUE: usize = 1 << 20;
@@ -31,14 +32,17 @@ pub fn run(time: Duration) -> Sample {
     let arrived = AtomicU64::new(0);
     let (stop, over) = watch::channel(());
     let (tell, told) = oneshot::channel();
-    thread::scope(|scope| {
+    let (first, news) = mpsc::channel();
+    let tally = Tally { bytes: &arrived, first };
+    let sample = thread::scope(|scope| {
         let until = over.clone();
-        scope.spawn(|| alone(until, accept(server, tell, &arrived)));
+        scope.spawn(|| alone(until, accept(server, tell, tally)));
         scope.spawn(|| alone(over, dial(client, told)));
-        let sample = Sample::of(time, &arrived);
+        let sample = Sample::of(time, &arrived, &news);
         drop(stop);
         sample
-    })
+    });
+    sample.expect("datagrams arrive")
 }
 
 /// A runtime for an end, until it is `over`.
@@ -53,12 +57,12 @@ fn alone(mut over: watch::Receiver<()>, end: impl Future<Output = ()>) {
     });
 }
 
-async fn accept(config: ServerConfig, tell: oneshot::Sender<SocketAddr>, arrived: &AtomicU64) {
+async fn accept(config: ServerConfig, tell: oneshot::Sender<SocketAddr>, tally: Tally<'_>) {
     let endpoint = Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
     tell.send(endpoint.local_addr().expect("it is bound")).expect("the other waits");
     let connection = endpoint.accept().await.expect("it is open").await.expect("a connection");
     while let Ok(datagram) = connection.read_datagram().await {
-        arrived.fetch_add(datagram.len() as u64, Ordering::Relaxed);
+        tally.add(datagram.len() as u64);
     }
 }
 
@@ -69,10 +73,14 @@ async fn dial(config: ClientConfig, told: oneshot::Receiver<SocketAddr>) {
         .expect("sound");
     let connection = connecting.await.expect("a connection");
     let datagram = Bytes::from(vec![0x5a; PAYLOAD]);
-    while connection.max_datagram_size().is_none_or(|max| max < PAYLOAD) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    loop {
+        match connection.send_datagram_wait(datagram.clone()).await {
+            Ok(()) => {}
+            // The path is not known yet.
+            Err(SendDatagramError::TooLarge) => task::yield_now().await,
+            Err(_) => return,
+        }
     }
-    while connection.send_datagram_wait(datagram.clone()).await.is_ok() {}
 }
 
 fn configs() -> (ClientConfig, ServerConfig) {
