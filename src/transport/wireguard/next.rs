@@ -12,8 +12,9 @@ const TRIES: u8 = 2;
 /// 180 s of a session would take the place of the one in use.
 const PAUSE: Duration = Duration::from_secs(30);
 const JITTER_MS: u64 = 5000;
-/// How long a session that the peer has asked for may take to be used before we ask for one.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long a session that the peer has asked for may take to be used before we ask for one: it
+/// asks again every 5 s, and as long as it does, a question of ours would only use up its places.
+const GRACE: Duration = Duration::from_secs(7);
 
 /// A tunnel that takes the place of another when it has a session.
 pub(super) struct Next {

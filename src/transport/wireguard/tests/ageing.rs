@@ -153,8 +153,11 @@ fn after_change_at_one_end(first_begins: bool, other_after: Option<u64>) {
 
 #[test]
 fn key_that_only_one_end_has_leaves_the_session_until_it_is_over() {
-    after_change_at_one_end(true, None);
-    after_change_at_one_end(false, None);
+    // Often: when who asks for a session is left to chance.
+    for _ in 0..40 {
+        after_change_at_one_end(true, None);
+        after_change_at_one_end(false, None);
+    }
 }
 
 #[test]
