@@ -28,7 +28,7 @@ struct Tally<'a> {
 impl Tally<'_> {
     fn add(&self, bytes: u64) {
         if bytes > 0 && self.bytes.fetch_add(bytes, Ordering::Relaxed) == 0 {
-            // Who does not wait any more is measuring no more.
+            // Nobody waits any more when the measurement has been given up.
             let _ = self.first.send(());
         }
     }

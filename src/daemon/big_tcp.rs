@@ -71,7 +71,7 @@ impl Worker {
         };
         self.next_port += 1;
         let may_forward = device::may_forward(device.name());
-        let Core { node, ports } = &mut *self.shared.core();
+        let Core { node, ports, .. } = &mut *self.shared.core();
         node.set_big_tcp(NetworkId(index as u16), ports[index].big_tcp.given(may_forward));
     }
 }

@@ -86,20 +86,14 @@ impl Worker {
 
     /// Counts what did not go out after the first `sent` datagrams.
     fn give_up(&mut self, now: Instant, transmit: &Transmit, sent: u16, fault: SendFault) {
-        let reason = match fault {
-            SendFault::TooBig => DropReason::TooBig,
-            SendFault::QueueFull => DropReason::SendQueueFull,
-            SendFault::NoSocket => DropReason::NoSourceAddress,
-            SendFault::Failed(error) => {
-                if let Some(repeats) = self.log.allow(Fault::Send(error), now) {
-                    let core = self.shared.core();
-                    let peer = core.node.peer(transmit.peer).map_or("", |peer| &peer.name);
-                    warn!(peer, to = %transmit.to, %error, repeats, "datagram refused");
-                }
-                DropReason::SendFailed
-            }
-        };
-        self.drop_unsent(transmit, sent, reason);
+        if let SendFault::Failed(error) = fault
+            && let Some(repeats) = self.log.allow(Fault::Send(error), now)
+        {
+            let core = self.shared.core();
+            let peer = core.node.peer(transmit.peer).map_or("", |peer| &peer.name);
+            warn!(peer, to = %transmit.to, %error, repeats, "datagram refused");
+        }
+        self.drop_unsent(transmit, sent, fault.drop_reason());
     }
 
     fn drop_unsent(&mut self, transmit: &Transmit, sent: u16, reason: DropReason) {

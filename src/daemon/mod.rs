@@ -21,6 +21,7 @@ mod sealing;
 mod shared;
 mod teardown;
 mod tunnel;
+mod turns;
 mod waiting;
 mod worker;
 

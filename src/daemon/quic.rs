@@ -11,7 +11,6 @@ use super::certificates::warn_of_expiry;
 use super::log_limit::{Line, LineLimit};
 use super::worker::{Fault, Worker};
 use crate::buffer::{Memory, Piece};
-use crate::drops::DropReason;
 use crate::peer::{NetworkId, PeerId};
 use crate::socket::{SendError, SendFault, UnderlayIo};
 use crate::transport::quic::{Event, Local, Outgoing, Quic};
@@ -159,30 +158,23 @@ impl Worker {
         local.sealed = memory.into_bytes();
         let Err(SendError { fault, sent }) = result else { return };
         // cold: QUIC notices by itself that nothing arrives.
-        let reason = match fault {
-            SendFault::TooBig => {
-                // A probe of the path is larger than it as a rule.
-                if let Some(peer) = out.peer.filter(|_| !out.is_probe) {
-                    let mtu = self.underlay.path_mtu(out.to, out.from);
-                    let mtu = mtu.and_then(|mtu| u16::try_from(mtu).ok());
-                    engine.shrink(peer, out.to.ip(), mtu, now);
-                }
-                if out.is_probe {
-                    return;
-                }
-                DropReason::TooBig
+        match (fault, out.peer) {
+            // A probe of the path is larger than it as a rule.
+            (SendFault::TooBig, _) if out.is_probe => return,
+            (SendFault::TooBig, Some(peer)) => {
+                let mtu = self.underlay.path_mtu(out.to, out.from);
+                let mtu = mtu.and_then(|mtu| u16::try_from(mtu).ok());
+                engine.shrink(peer, out.to.ip(), mtu, now);
             }
-            SendFault::QueueFull => DropReason::SendQueueFull,
-            SendFault::NoSocket => DropReason::NoSourceAddress,
-            SendFault::Failed(error) => {
+            (SendFault::Failed(error), _) => {
                 if let Some(repeats) = self.log.allow(Fault::Send(error), now) {
                     warn!(to = %out.to, %error, repeats, "datagram refused");
                 }
-                DropReason::SendFailed
             }
-        };
+            _ => {}
+        }
         let unsent = u64::from(out.count.saturating_sub(sent));
-        self.shared.core().node.count_drop(None, out.peer, reason, unsent);
+        self.shared.core().node.count_drop(None, out.peer, fault.drop_reason(), unsent);
     }
 
     fn note_quic(&mut self, now: Instant, engine: &Quic, news: &mut LineLimit, event: Event) {
@@ -212,8 +204,7 @@ impl Worker {
                     let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
                     engine.set_kernel_mtu(peer, to.ip(), mtu, now);
                 }
-                self.shared.core().node.handle_moved(peer, to, local);
-                debug!(peer = name(self, peer), %to, "peer is at another endpoint");
+                self.follow_peer(now, peer, to, local);
             }
             Event::PathMtu { peer, mtu } => {
                 self.shared.core().node.handle_path_mtu(peer, mtu);

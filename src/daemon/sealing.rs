@@ -9,7 +9,6 @@ use tracing::{debug, warn};
 
 use super::worker::{Fault, Worker};
 use crate::buffer::{Memory, Piece};
-use crate::drops::DropReason;
 use crate::socket::{SendError, SendFault, UnderlayIo};
 use crate::transport::opened::Contents;
 use crate::transport::wireguard::{Event, Letter, Post, Scratch, WireGuard};
@@ -122,7 +121,7 @@ impl Worker {
             send_letter(self, now, &letter, &mut sealing.sealed);
         }
         for event in events.drain(..) {
-            self.take_note(event);
+            self.take_note(now, event);
         }
         let mut core = self.shared.core();
         for loss in losses.drain(..) {
@@ -130,7 +129,7 @@ impl Worker {
         }
     }
 
-    fn take_note(&mut self, event: Event) {
+    fn take_note(&mut self, now: Instant, event: Event) {
         match event {
             Event::Established { peer } => {
                 let core = self.shared.core();
@@ -138,14 +137,11 @@ impl Worker {
                 debug!(peer = name, "session established");
             }
             Event::Moved { peer, to, local } => {
-                let path_mtu = self.underlay.path_mtu(to, local);
-                let mut core = self.shared.core();
-                core.node.handle_moved(peer, to, local);
-                if let Some(mtu) = path_mtu {
-                    core.node.handle_path_mtu(peer, u16::try_from(mtu).unwrap_or(u16::MAX));
+                self.follow_peer(now, peer, to, local);
+                if let Some(mtu) = self.underlay.path_mtu(to, local) {
+                    let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+                    self.shared.core().node.handle_path_mtu(peer, mtu);
                 }
-                let name = core.node.peer(peer).map_or("", |peer| &peer.name);
-                debug!(peer = name, %to, "peer is at another endpoint");
             }
         }
     }
@@ -180,16 +176,10 @@ fn send_letter(worker: &mut Worker, now: Instant, letter: &Letter, sealed: &mut 
         return;
     };
     // cold: said again later, by whoever waits for it.
-    let reason = match fault {
-        SendFault::TooBig => DropReason::TooBig,
-        SendFault::QueueFull => DropReason::SendQueueFull,
-        SendFault::NoSocket => DropReason::NoSourceAddress,
-        SendFault::Failed(error) => {
-            if let Some(repeats) = worker.log.allow(Fault::Send(error), now) {
-                warn!(%to, %error, repeats, "handshake or keepalive refused");
-            }
-            DropReason::SendFailed
-        }
-    };
-    worker.shared.core().node.count_drop(None, peer, reason, 1);
+    if let SendFault::Failed(error) = fault
+        && let Some(repeats) = worker.log.allow(Fault::Send(error), now)
+    {
+        warn!(%to, %error, repeats, "handshake or keepalive refused");
+    }
+    worker.shared.core().node.count_drop(None, peer, fault.drop_reason(), 1);
 }

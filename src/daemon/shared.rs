@@ -12,6 +12,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::build::Port;
+use super::turns::Turns;
 use crate::api::report;
 use crate::device;
 use crate::drops::DropReason;
@@ -49,6 +50,7 @@ pub(super) struct Shared {
 pub(super) struct Core {
     pub(super) node: Node,
     pub(super) ports: Vec<Port>,
+    pub(super) turns: Turns,
 }
 
 impl Core {
@@ -85,7 +87,7 @@ impl Shared {
     ) -> Self {
         let calls = wakes.iter().map(|_| Mutex::default()).collect();
         let underlays = Mutex::new(wakes.iter().map(|_| None).collect());
-        let core = Mutex::new(Core { node, ports });
+        let core = Mutex::new(Core { node, ports, turns: Turns::default() });
         let (stop, posts) = (AtomicBool::new(false), Mutex::default());
         let taken_up = Condvar::new();
         Self { core, stop, wakes, wireguard, quic, underlays, taken_up, posts, calls }

@@ -91,6 +91,8 @@ pub(super) enum Fault {
     Handshake(Option<PeerId>),
     /// The underlay interface cannot be bound to.
     Follow,
+    /// A peer is at two endpoints in turn.
+    Turns(PeerId),
 }
 
 /// The workers that run.

@@ -148,7 +148,7 @@ impl Node {
         self.networks.at_mut(network)?.forwarding.set_routes(routes)
     }
 
-    /// Takes note of where a WireGuard peer is now, and of the address of ours that it sends to.
+    /// Takes note of where a peer is now, and of the address of ours that it sends to.
     pub fn handle_moved(&mut self, peer: PeerId, to: SocketAddr, local: Option<IpAddr>) {
         if let Some(peer) = self.peers.live_mut(peer) {
             self.own_endpoints.remove_of(peer);

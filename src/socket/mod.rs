@@ -24,6 +24,7 @@ use nix::errno::Errno;
 use socket2::Socket;
 
 use crate::buffer::{Memory, Piece};
+use crate::drops::DropReason;
 use crate::sys::datagram::ReceiveBatch;
 use crate::sys::slices::Slices;
 use crate::sys::udp::Family;
@@ -119,6 +120,18 @@ pub enum SendFault {
     NoSocket,
     /// The kernel's error.
     Failed(Errno),
+}
+
+impl SendFault {
+    /// Gives what is counted for the datagrams that did not go out.
+    pub fn drop_reason(self) -> DropReason {
+        match self {
+            Self::TooBig => DropReason::TooBig,
+            Self::QueueFull => DropReason::SendQueueFull,
+            Self::NoSocket => DropReason::NoSourceAddress,
+            Self::Failed(_) => DropReason::SendFailed,
+        }
+    }
 }
 
 /// A send that ended early.

@@ -17,7 +17,7 @@ use super::{Listener, Runs, Sender, Senders, Sent, SocketSpec, Switch, Underlay}
 use crate::sys::datagram::ReceiveBatch;
 use crate::sys::link;
 use crate::sys::slices::Slices;
-use crate::sys::udp::{self, Family};
+use crate::sys::udp::{self, Family, Refused};
 use crate::transport::Carrier;
 
 /// The range of the sending sockets' ports (RFC 7348 section 4: 49152 to 65535).
@@ -271,7 +271,8 @@ pub(super) fn open_listener(
     udp::set_receive_details(fd, family).map_err(setting("receiving details on", ip))?;
     if carrier == Carrier::Quic {
         // The kernel remembers for ten minutes that a path was narrow (mtu_expires).
-        udp::set_probing(fd, family).map_err(setting("IP_MTU_DISCOVER on", ip))?;
+        udp::set_dont_fragment(fd, family, Refused::AboveInterface)
+            .map_err(setting("IP_MTU_DISCOVER on", ip))?;
     }
     if family == Family::V6 {
         udp::set_zero_checksum_accepted(fd).map_err(setting("UDP_NO_CHECK6_RX on", ip))?;
@@ -338,7 +339,8 @@ pub(super) fn open_socket(spec: &SocketSpec, family: Family) -> Result<Socket, S
     if let Some(name) = &spec.bind_device {
         socket.bind_device(Some(name.as_bytes())).map_err(setting("bind_device", name))?;
     }
-    udp::set_dont_fragment(fd, family).map_err(setting("IP_MTU_DISCOVER on", spec.listen))?;
+    udp::set_dont_fragment(fd, family, Refused::AbovePath)
+        .map_err(setting("IP_MTU_DISCOVER on", spec.listen))?;
     udp::set_hop_limit(fd, family, spec.ttl).map_err(setting("ttl", spec.ttl))?;
     Ok(socket)
 }

@@ -33,26 +33,26 @@ impl Family {
     }
 }
 
-/// Sets DF on every datagram and refuses what is larger than the path (PMTUDISC_DO).
-///
-/// # Errors
-///
-/// Passes on what the kernel says.
-pub fn set_dont_fragment(fd: BorrowedFd<'_>, family: Family) -> io::Result<()> {
-    match family {
-        Family::V4 => set(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO),
-        Family::V6 => set(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DO),
-    }
+/// What is refused instead of cut into fragments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// What is larger than the path, as the kernel knows it (PMTUDISC_DO).
+    AbovePath,
+    /// Only what is larger than the interface takes (PMTUDISC_PROBE): who finds out by himself what
+    /// crosses a path may try what did not cross it some time ago.
+    AboveInterface,
 }
 
-/// Sets DF on every datagram and refuses only what is larger than the interface takes (PMTUDISC_PROBE):
-/// who finds out by himself what crosses a path may try what did not cross it some time ago.
+/// Sets DF on every datagram.
 ///
 /// # Errors
 ///
 /// Passes on what the kernel says.
-pub fn set_probing(fd: BorrowedFd<'_>, family: Family) -> io::Result<()> {
-    let (v4, v6) = (libc::IP_PMTUDISC_PROBE, libc::IPV6_PMTUDISC_PROBE);
+pub fn set_dont_fragment(fd: BorrowedFd<'_>, family: Family, refused: Refused) -> io::Result<()> {
+    let (v4, v6) = match refused {
+        Refused::AbovePath => (libc::IP_PMTUDISC_DO, libc::IPV6_PMTUDISC_DO),
+        Refused::AboveInterface => (libc::IP_PMTUDISC_PROBE, libc::IPV6_PMTUDISC_PROBE),
+    };
     match family {
         Family::V4 => set(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, v4),
         Family::V6 => set(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, v6),

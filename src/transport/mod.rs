@@ -7,6 +7,7 @@ pub mod opened;
 pub mod outer;
 pub mod overhead;
 pub mod quic;
+mod waiting;
 pub mod wireguard;
 
 use std::net::{IpAddr, SocketAddr};

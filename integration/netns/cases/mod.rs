@@ -28,6 +28,7 @@ mod quic_refusals;
 mod scene;
 mod security;
 mod shared_prefix;
+mod two_hosts;
 mod underlay;
 mod wg_program;
 mod wg_real;
@@ -78,6 +79,7 @@ pub fn all() -> Vec<Case> {
         wireguard_wire::cases(),
         wg_real::cases(),
         wg_real_changes::cases(),
+        two_hosts::cases(),
         quic_changes::cases(),
         quic_crowd::cases(),
         quic_flood::cases(),

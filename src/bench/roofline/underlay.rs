@@ -12,7 +12,7 @@ use crate::bench::scene::wire::Site;
 use crate::frame::{Layer, vxlan};
 use crate::sys::datagram::{self, Envelope, ReceiveBatch};
 use crate::sys::poll::Poller;
-use crate::sys::udp::{self, Family};
+use crate::sys::udp::{self, Family, Refused};
 
 /// What is in front of a segment: VXLAN, Ethernet, IP and TCP headers.
 const HEAD_LEN: usize = vxlan::HEADER_LEN + Flow::new(Layer::L2, Protocol::Tcp).header_len();
@@ -69,7 +69,7 @@ impl Path {
     fn open([left, right]: &[Site; 2]) -> io::Result<Self> {
         let near = left.host.run(|| UdpSocket::bind((left.underlay, 0)))?;
         let far = right.host.run(|| UdpSocket::bind((right.underlay, 0)))?;
-        udp::set_dont_fragment(near.as_fd(), Family::V4)?;
+        udp::set_dont_fragment(near.as_fd(), Family::V4, Refused::AbovePath)?;
         udp::set_receive_details(far.as_fd(), Family::V4)?;
         udp::set_gro(far.as_fd())?;
         udp::set_receive_buffer(far.as_fd(), RECEIVE_BUFFER)?;

@@ -41,7 +41,7 @@ impl Quic {
     /// Dials a peer if it is time for that; tells whether it was.
     fn dial(&self, now: Instant, peer: &Peer, local: &mut Local) -> bool {
         let mut state = peer.lock();
-        for packet in state.waiting.take_old(now) {
+        for packet in state.waiting.take_while(|packet| packet.is_old(now)) {
             let (network, peer) = (Some(packet.network), Some(peer.id));
             let reason = DropReason::QuicNoConnection;
             local.post.losses.push(Loss { network, peer, reason, packets: 1 });
