@@ -48,12 +48,19 @@ impl Router {
     }
 
     /// Has end 0's datagrams come from a port, from now on.
+    ///
+    /// Nothing crosses meanwhile: what end 1 sends to the port before end 0 has used it would be a
+    /// flow of its own to the router, and keep the port for itself as long as end 1 goes on.
     pub fn map_to(&self, port: u16) {
         let router = &self.0;
+        run(router, "nft", "add table inet hold");
+        let hook = "{ type filter hook prerouting priority raw ; policy drop ; }";
+        run(router, "nft", &format!("add chain inet hold pre {hook}"));
         run(router, "nft", "flush chain inet nat post");
         let rule = format!("oifname right0 meta l4proto udp masquerade to :{port}");
         run(router, "nft", &format!("add rule inet nat post {rule}"));
         forget_mappings(router);
+        run(router, "nft", "delete table inet hold");
     }
 }
 
