@@ -55,7 +55,8 @@ impl Batch {
         self.refill();
         let begin = Instant::now();
         for (_, piece, headers) in &self.packets {
-            self.coalescer.push(&mut self.memory, *piece, headers, self.layer);
+            let check = self.coalescer.check(self.memory.bytes(*piece), headers);
+            self.coalescer.push(&mut self.memory, *piece, headers, self.layer, check);
         }
         self.coalescer.finish(&mut self.memory, &mut self.writes, &mut self.pieces);
         self.writes.clear();

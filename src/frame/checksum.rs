@@ -76,6 +76,8 @@ pub enum Check {
     Invalid,
     /// There is none to check: not TCP or UDP, UDP without checksum, a fragment.
     Absent,
+    /// There is one, and it is not partial; more was not looked at.
+    Unread,
 }
 
 /// Sums the IPv4 pseudo-header (RFC 9293 section 3.1).
@@ -169,6 +171,22 @@ pub fn verify_transport(bytes: &[u8], headers: &Headers) -> Check {
         0xffff => Check::Valid,
         _ if field == partial => Check::Partial,
         _ => Check::Invalid,
+    }
+}
+
+/// As [`verify_transport`], but without reading the payload of a checksum that is not partial.
+pub fn glance(bytes: &[u8], headers: &Headers) -> Check {
+    let Some((_, at)) = headers.l4.checksum_place() else { return Check::Absent };
+    let is_none = match headers.l4 {
+        L4::Udp { .. } => be16(bytes, headers.l4_at() + at) == 0,
+        _ => false,
+    };
+    if is_none || headers.is_fragment() {
+        Check::Absent
+    } else if looks_partial(bytes, headers) {
+        verify_transport(bytes, headers)
+    } else {
+        Check::Unread
     }
 }
 

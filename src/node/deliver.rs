@@ -15,6 +15,8 @@ pub(super) struct Delivery {
     pub(super) packet: Piece,
     pub(super) headers: Headers,
     pub(super) gso: Gso,
+    /// What its transport checksum is.
+    pub(super) check: Check,
     /// The same bytes are on their way to other peers.
     pub(super) is_shared: bool,
     /// Wire packets that it stands for.
@@ -30,7 +32,7 @@ impl Node {
         memory: &mut Memory,
         out: &mut Output,
     ) -> Result<(), DropReason> {
-        let Delivery { packet, headers, gso, is_shared, packets } = delivery;
+        let Delivery { packet, headers, gso, check, is_shared, packets } = delivery;
         let network = self.networks.at_mut(id).ok_or(DropReason::UnknownVni)?;
         network.to_device.count(*packets, packet.len as usize);
         if network.mss_clamp
@@ -41,11 +43,13 @@ impl Node {
         }
         match gso {
             Gso::None => {
-                let check = match is_shared {
-                    true => network.coalescer.push_alone(memory, *packet, headers),
-                    false => network.coalescer.push(memory, *packet, headers, network.layer),
-                };
-                network.invalid_checksums += u64::from(check == Check::Invalid);
+                network.invalid_checksums += u64::from(*check == Check::Invalid);
+                match is_shared {
+                    true => network.coalescer.push_alone(*packet, headers, *check),
+                    false => {
+                        network.coalescer.push(memory, *packet, headers, network.layer, *check);
+                    }
+                }
             }
             Gso::Tcp { .. } | Gso::Udp { .. } if network.coalescer.takes(*gso) => {
                 network.coalescer.push_super(memory, *packet, headers, network.layer, *gso);

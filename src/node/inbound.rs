@@ -11,8 +11,9 @@
 //! 6. Never take in the tunnel itself.
 //! 7. May the peer send from this address: check, then learn, once per run of equal sources.
 //! 8. Where does it go.
-//! 9. To other peers, where this node relays: `carry.rs`.
-//! 10. To the device, by way of the coalescer.
+//! 9. Is its checksum right, or left to be finished.
+//! 10. To other peers, where this node relays: `carry.rs`.
+//! 11. To the device, by way of the coalescer.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -23,7 +24,7 @@ use super::{Network, Node, Output};
 use crate::buffer::{Memory, Piece};
 use crate::drops::DropReason;
 use crate::forward::{Ingress, Verdict};
-use crate::frame::checksum;
+use crate::frame::checksum::{self, Check};
 use crate::frame::vxlan::{self, Next};
 use crate::frame::{Headers, L4, Layer, Net, ecn, hop_limit};
 use crate::offload::{Buffer, Gso, VnetHeader, classify};
@@ -167,7 +168,7 @@ impl Node {
         Ok(())
     }
 
-    /// Takes a packet that continues the last one's stream: all that steps 4 to 10 look at is the
+    /// Takes a packet that continues the last one's stream: all that steps 4 to 11 look at is the
     /// same. `false`: it takes these steps.
     #[inline]
     pub(super) fn continues(&mut self, run: &Run, packet: Piece, memory: &Memory) -> bool {
@@ -181,6 +182,7 @@ impl Node {
         network.to_device.count(1, packet.len as usize);
         if let Some(peer) = self.peers.live_mut(run.peer) {
             peer.received.count(1, packet.len as usize);
+            peer.checksums.note_finished();
         }
         true
     }
@@ -258,12 +260,22 @@ impl Node {
         }
         // 8. Where does it go.
         let verdict = network.forwarding.verdict(&headers, ingress, run.packets, now);
-        // 9. To other peers.
+        // 9. Is its checksum right.
+        let bytes = memory.bytes(packet);
+        let check = match verdict {
+            _ if gso != Gso::None => Check::Partial,
+            Verdict::Device | Verdict::Flood { device: true } => {
+                network.coalescer.check(bytes, &headers)
+            }
+            _ => checksum::glance(bytes, &headers),
+        };
+        let mut check = peer.checksums.judge(now, check, gso);
+        // 10. To other peers.
         let vnet = VnetHeader::default();
         let mut load = Load { network: run.network, packet, headers, vnet, ingress };
         let (mut gso, is_shared) = (gso, verdict != Verdict::Device);
         if is_shared {
-            load.vnet = received_vnet(memory.bytes(packet), &headers, gso);
+            load.vnet = received_vnet(&headers, gso, check);
             let relayed = self.relay(now, &mut load, verdict, memory, out);
             if verdict != (Verdict::Flood { device: true }) {
                 return relayed;
@@ -272,12 +284,16 @@ impl Node {
                 self.count_drop(Some(run.network), Some(run.peer), reason, run.packets);
             }
             gso = load.vnet.gso()?;
+            // It may have been finished for the peers.
+            if check == Check::Partial && !load.vnet.needs_checksum() {
+                check = Check::Valid;
+            }
         }
-        // 10. To the device.
+        // 11. To the device.
         if !is_shared && gso == Gso::None {
             run.outer = run.outer_of(packet, memory);
         }
-        let delivery = Delivery { packet, headers, gso, is_shared, packets: run.packets };
+        let delivery = Delivery { packet, headers, gso, check, is_shared, packets: run.packets };
         self.deliver(run.network, run.peer, &delivery, memory, out)
     }
 
@@ -310,10 +326,10 @@ struct Refusal {
 
 /// What a vnet_hdr would say of a received packet: a kernel peer on this machine may leave a
 /// checksum to be finished.
-fn received_vnet(bytes: &[u8], headers: &Headers, gso: Gso) -> VnetHeader {
-    match gso {
-        Gso::None if !checksum::looks_partial(bytes, headers) => VnetHeader::default(),
-        Gso::None | Gso::Tcp { .. } | Gso::Udp { .. } => VnetHeader::of(headers, gso),
+fn received_vnet(headers: &Headers, gso: Gso, check: Check) -> VnetHeader {
+    match check {
+        Check::Partial => VnetHeader::of(headers, gso),
+        Check::Valid | Check::Invalid | Check::Absent | Check::Unread => VnetHeader::default(),
     }
 }
 

@@ -19,6 +19,7 @@ mod output;
 mod peers;
 mod resend;
 mod settings;
+mod unfinished;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};

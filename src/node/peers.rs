@@ -7,6 +7,7 @@ use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 use ipnet::IpNet;
 
+use super::unfinished::Checksums;
 use super::{Crossing, NodeSettings, PeerSettings, Traffic};
 use crate::drops::DropCounters;
 use crate::forward::SourceFilter;
@@ -37,6 +38,7 @@ pub struct Peer {
     pub drops: DropCounters,
     /// The networks that it is in.
     pub networks: Vec<NetworkId>,
+    pub(super) checksums: Checksums,
     filter: SourceFilter,
     allowed_ips: Vec<IpNet>,
     crossing: Crossing,
@@ -174,6 +176,7 @@ impl Peer {
             received: Traffic::default(),
             drops: DropCounters::default(),
             networks: settings.networks.clone(),
+            checksums: Checksums::default(),
             filter: SourceFilter::new(macs.as_deref(), settings.allowed_ips.as_deref()),
             allowed_ips: settings.allowed_ips.clone().unwrap_or_default(),
             crossing: settings.crossing,

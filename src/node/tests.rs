@@ -11,6 +11,7 @@ mod resend;
 mod size;
 mod sources;
 mod supers;
+mod unfinished;
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use super::{Gso, VnetHeader};
 use crate::buffer::{Memory, Piece};
-use crate::frame::checksum::{Check, looks_partial, verify_transport};
+use crate::frame::checksum::{Check, glance, verify_transport};
 use crate::frame::{Headers, L4, Layer, Mac};
 use crate::peer::NetworkId;
 use chain::{Candidate, Chain, Next};
@@ -146,10 +146,19 @@ impl Coalescer {
         }
     }
 
-    /// Takes a frame or packet. The bytes must stay where they are until [`Coalescer::finish`].
+    /// Looks at a packet's checksum, as far as it has to be known here: that of a protocol that is
+    /// not merged is left to the kernel.
     ///
-    /// Gives what its checksum said: [`Check::Absent`] also if it was not looked at, because this
-    /// protocol is not merged.
+    /// # Panics
+    ///
+    /// Panics if `headers` were not made from `bytes`.
+    #[inline]
+    pub fn check(&self, bytes: &[u8], headers: &Headers) -> Check {
+        if self.merges(headers) { verify_transport(bytes, headers) } else { glance(bytes, headers) }
+    }
+
+    /// Takes a frame or packet, and what its checksum is: see [`Coalescer::check`]. The bytes must
+    /// stay where they are until [`Coalescer::finish`].
     ///
     /// # Panics
     ///
@@ -161,16 +170,13 @@ impl Coalescer {
         piece: Piece,
         headers: &Headers,
         layer: Layer,
-    ) -> Check {
+        check: Check,
+    ) {
         debug_assert_eq!(headers.link.is_some(), layer == Layer::L2, "layer of the headers");
-        let bytes = memory.bytes(piece);
-        let check = self.check(bytes, headers);
-        if let Some(candidate) = self.candidate(bytes, headers, check) {
-            self.merge(memory, piece, headers, &candidate);
-            return check;
+        match self.candidate(memory.bytes(piece), headers, check) {
+            Some(candidate) => self.merge(memory, piece, headers, &candidate),
+            None => self.push_alone(piece, headers, check),
         }
-        self.push_single(piece, headers, check);
-        check
     }
 
     /// Takes a frame or packet that continues the last one: all that its headers say is the same,
@@ -184,16 +190,18 @@ impl Coalescer {
         true
     }
 
-    /// Takes a frame or packet whose bytes also go elsewhere: it is not merged, because that
-    /// changes headers. Gives what [`Coalescer::push`] does.
-    ///
-    /// # Panics
-    ///
-    /// Panics if `headers` were not made from the bytes of `piece`.
-    pub fn push_alone(&mut self, memory: &Memory, piece: Piece, headers: &Headers) -> Check {
-        let check = self.check(memory.bytes(piece), headers);
-        self.push_single(piece, headers, check);
-        check
+    /// Takes a frame or packet that is not merged, as [`Coalescer::push`] does: one whose bytes
+    /// also go elsewhere, because merging changes headers.
+    pub fn push_alone(&mut self, piece: Piece, headers: &Headers, check: Check) {
+        self.newest = None;
+        if !is_pure_ack(headers) {
+            self.close_flow(headers);
+        }
+        let vnet = match check {
+            Check::Partial => VnetHeader::of(headers, Gso::None),
+            Check::Valid | Check::Invalid | Check::Absent | Check::Unread => VnetHeader::default(),
+        };
+        self.chains.push(Chain::single(piece, vnet, 1));
     }
 
     /// Takes a received GSO packet with a partial checksum: one write of its own.
@@ -253,38 +261,18 @@ impl Coalescer {
         self.newest = None;
     }
 
-    fn push_single(&mut self, piece: Piece, headers: &Headers, check: Check) {
-        self.newest = None;
-        if !is_pure_ack(headers) {
-            self.close_flow(headers);
-        }
-        let vnet = match check {
-            Check::Partial => VnetHeader::of(headers, Gso::None),
-            Check::Valid | Check::Invalid | Check::Absent => VnetHeader::default(),
-        };
-        self.chains.push(Chain::single(piece, vnet, 1));
-    }
-
-    fn check(&self, bytes: &[u8], headers: &Headers) -> Check {
-        let is_merged = match headers.l4 {
+    /// Whether this protocol is merged.
+    fn merges(&self, headers: &Headers) -> bool {
+        match headers.l4 {
             L4::Tcp { .. } => self.enabled.tcp,
             L4::Udp { .. } => self.enabled.udp,
-            L4::Icmp4 { .. } | L4::Icmp6 { .. } | L4::Other(_) | L4::None => return Check::Absent,
-        };
-        if is_merged || looks_partial(bytes, headers) {
-            verify_transport(bytes, headers)
-        } else {
-            Check::Absent
+            L4::Icmp4 { .. } | L4::Icmp6 { .. } | L4::Other(_) | L4::None => false,
         }
     }
 
     fn candidate(&self, bytes: &[u8], headers: &Headers, check: Check) -> Option<Candidate> {
-        let is_enabled = match headers.l4 {
-            L4::Tcp { .. } => self.enabled.tcp,
-            L4::Udp { .. } => self.enabled.udp,
-            L4::Icmp4 { .. } | L4::Icmp6 { .. } | L4::Other(_) | L4::None => false,
-        };
-        if is_enabled && check == Check::Valid { Candidate::new(bytes, headers) } else { None }
+        let is_candidate = check == Check::Valid && self.merges(headers);
+        is_candidate.then(|| Candidate::new(bytes, headers)).flatten()
     }
 
     #[inline]

@@ -52,7 +52,9 @@ impl Bench {
     fn push_bytes(&mut self, bytes: &[u8], layer: Layer) -> Check {
         let piece = self.store(bytes);
         let headers = Headers::parse(bytes, layer).unwrap();
-        self.coalescer.push(&mut self.memory, piece, &headers, layer)
+        let check = self.coalescer.check(bytes, &headers);
+        self.coalescer.push(&mut self.memory, piece, &headers, layer, check);
+        check
     }
 
     fn extend(&mut self, bytes: &[u8]) -> bool {

@@ -46,7 +46,8 @@ fn is_merged(first: &Packet, bytes: &[u8]) -> bool {
     let mut bench = Bench::new(BOTH);
     bench.push(first);
     let piece = bench.store(bytes);
-    bench.coalescer.push(&mut bench.memory, piece, &headers, first.layer());
+    let check = bench.coalescer.check(bytes, &headers);
+    bench.coalescer.push(&mut bench.memory, piece, &headers, first.layer(), check);
     bench.finish().len() == 1
 }
 

@@ -16,7 +16,7 @@ fn packet_taken_alone_is_neither_changed_nor_overtaken() {
     let packets = stream(&Packet::tcp4(), 4, 1000);
     bench.push(&packets[0]);
     let alone = bench.store(&packets[1].bytes());
-    bench.coalescer.push_alone(&bench.memory, alone, &packets[1].headers());
+    bench.coalescer.push_alone(alone, &packets[1].headers(), Check::Valid);
     bench.push(&packets[2]);
     bench.push(&packets[3]);
     let writes = bench.finish();

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::frame::checksum::looks_partial;
 use crate::offload::Cut;
 
 /// Cuts a GSO packet and pushes every segment.
