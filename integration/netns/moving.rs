@@ -53,12 +53,15 @@ impl Router {
     /// flow of its own to the router, and keep the port for itself as long as end 1 goes on.
     pub fn map_to(&self, port: u16) {
         let router = &self.0;
-        run(router, "nft", "add table inet hold");
         let hook = "{ type filter hook prerouting priority raw ; policy drop ; }";
-        run(router, "nft", &format!("add chain inet hold pre {hook}"));
-        run(router, "nft", "flush chain inet nat post");
         let rule = format!("oifname right0 meta l4proto udp masquerade to :{port}");
-        run(router, "nft", &format!("add rule inet nat post {rule}"));
+        let commands = [
+            "add table inet hold",
+            &format!("add chain inet hold pre {hook}"),
+            "flush chain inet nat post",
+            &format!("add rule inet nat post {rule}"),
+        ];
+        run(router, "nft", &commands.join(" ; "));
         forget_mappings(router);
         run(router, "nft", "delete table inet hold");
     }
