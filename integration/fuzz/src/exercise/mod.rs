@@ -13,6 +13,7 @@ mod source;
 mod totals;
 mod world;
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use tunctl::buffer::{HEADER_AREA, Memory, Piece};
@@ -105,6 +106,8 @@ impl Play<'_> {
         self.node.finish_batch(self.memory, self.out);
         self.flush(&mut seen, source);
         seen.check_complete(&self.held);
+        let senders: HashSet<_> = arrivals.iter().map(|arrival| arrival.from.ip()).collect();
+        seen.check_doubted(senders.len());
         check::check_counters(&Totals::of(&self.node).since(&before), &seen);
         self.held.clear();
     }
