@@ -211,7 +211,8 @@ pub(super) struct Peers {
 impl Peers {
     pub(super) fn new(settings: &NodeSettings) -> Self {
         let mut peers = Self {
-            slots: Vec::new(),
+            // Grown step by step, ten thousand of them would leave some MB behind.
+            slots: Vec::with_capacity(settings.peers.len()),
             free: Vec::new(),
             by_address: HashMap::default(),
             last: None,
