@@ -376,7 +376,7 @@ impl View<'_> {
         if pieces.len() == 1 {
             assert_eq!(start, inner.range.start, "a packet is sent from its first byte on");
             check_unchanged(original, inner, wire, is_frame, hops..=hops);
-            if !check_finished(original, wire, is_frame, inner) {
+            if is_left_unfinished(original, wire, is_frame, inner) {
                 assert!(!held.is_from_device, "what a device's packet says is believed");
                 seen.doubted.insert((slot, start));
             }
@@ -477,9 +477,9 @@ fn check_unchanged(
 }
 
 /// The checksum of a packet sent as it is: finished if it was to be, otherwise as right as before.
-/// Tells whether none was left unfinished.
-fn check_finished(original: &[u8], wire: &[u8], is_frame: bool, inner: &Inner) -> bool {
-    let Some(at) = reference::parse(original, is_frame, false) else { return true };
+/// Tells whether one that was to be finished is as it came.
+fn is_left_unfinished(original: &[u8], wire: &[u8], is_frame: bool, inner: &Inner) -> bool {
+    let Some(at) = reference::parse(original, is_frame, false) else { return false };
     let was = reference::transport_checksum(original, &at);
     let is = reference::transport_checksum(wire, &at);
     match was {
@@ -493,7 +493,7 @@ fn check_finished(original: &[u8], wire: &[u8], is_frame: bool, inner: &Inner) -
     if reference::is_ip_header_valid(original, &at) {
         assert!(reference::is_ip_header_valid(wire, &at), "IP header of a packet sent as it is");
     }
-    is != Checksum::Partial || inner.unfinished != Some(reference::checksum_at(&at))
+    is == Checksum::Partial && inner.unfinished == Some(reference::checksum_at(&at))
 }
 
 /// Two packets of one flow: the same addresses, ports, options.
