@@ -248,6 +248,9 @@ pub(super) fn open_ends(
         let underlay = ends[0].underlay.open_sibling()?;
         ends.push(Ends { devices, underlay, wake: wake()? });
     }
+    if workers > 1 {
+        ends[0].underlay.share_with(workers);
+    }
     Ok(ends)
 }
 

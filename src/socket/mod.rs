@@ -272,6 +272,12 @@ impl Underlay {
         open::open_sibling(self)
     }
 
+    /// Has what comes to the ports of VXLAN shared evenly by the siblings, of which there are so
+    /// many, this one included: by the source port, which stands for a lane of the sender's.
+    pub fn share_with(&self, siblings: u8) {
+        open::share(self, siblings);
+    }
+
     /// Gives the sockets to wait for: the index for [`UnderlayIo::receive`], the descriptor and
     /// what arrives there.
     pub fn listeners(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>, Carrier)> {

@@ -23,6 +23,8 @@ use crate::transport::Carrier;
 /// The range of the sending sockets' ports (RFC 7348 section 4: 49152 to 65535).
 const SOURCE_PORT_FIRST: u16 = 49_152;
 const SOURCE_PORT_COUNT: u16 = u16::MAX - SOURCE_PORT_FIRST + 1;
+/// Ports so far from each other are shared alike (`udp::share_by_source_port`).
+const SOURCE_PORT_STEP: u16 = 16;
 
 /// Why the sockets cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -206,6 +208,21 @@ pub(super) fn open_sibling(first: &Underlay) -> Result<Underlay, SocketError> {
     Ok(underlay)
 }
 
+/// Has siblings share by the source port; see [`Underlay::share_with`].
+///
+/// Not what is sealed: all of a peer's datagrams come from one port, which most peers have in
+/// common. The kernel's own hash, which is by their addresses too, tells those apart.
+pub(super) fn share(underlay: &Underlay, siblings: u8) {
+    for Listener { socket, family, carrier, .. } in &underlay.listeners {
+        if matches!(carrier, Carrier::WireGuard | Carrier::Quic) {
+            continue;
+        }
+        if let Err(cause) = udp::share_by_source_port(socket.as_fd(), *family, siblings) {
+            tracing::info!(%cause, "workers share by the kernel's hash (SO_ATTACH_REUSEPORT_CBPF)");
+        }
+    }
+}
+
 /// Says so if the process has no right to buffers beyond the system's limit.
 fn report_buffers(underlay: &Underlay) {
     let (wanted, largest) = (underlay.spec.receive_buffer_bytes, usize::MAX);
@@ -292,7 +309,7 @@ pub(super) fn open_listener(
 fn open_senders(spec: &SocketSpec, ip: IpAddr) -> Result<Senders, SocketError> {
     let family = Family::of(ip);
     let sockets = (0..spec.source_ports.max(1))
-        .map(|_| open_sender(spec, ip))
+        .map(|lane| open_sender(spec, ip, lane))
         .collect::<Result<Vec<_>, _>>()?;
     let runs = agree_on_runs(spec, &sockets[0].socket)?;
     Ok(Senders { family, sockets, runs })
@@ -308,7 +325,7 @@ pub(super) fn agree_on_runs(spec: &SocketSpec, socket: &Socket) -> Result<Arc<Ru
     Ok(Arc::new(runs))
 }
 
-fn open_sender(spec: &SocketSpec, ip: IpAddr) -> Result<Sender, SocketError> {
+fn open_sender(spec: &SocketSpec, ip: IpAddr, lane: u8) -> Result<Sender, SocketError> {
     let socket = open_socket(spec, Family::of(ip))?;
     let fd = socket.as_fd();
     // Nobody has reason to send to its port, and nobody reads what comes there.
@@ -317,7 +334,8 @@ fn open_sender(spec: &SocketSpec, ip: IpAddr) -> Result<Sender, SocketError> {
     let bytes = spec.send_buffer_bytes;
     let send_buffer =
         udp::set_send_buffer(fd, bytes).map_err(setting("send_buffer_bytes", bytes))?;
-    bind_source_port(&socket, spec, ip).map_err(|cause| SocketError::SourcePort { ip, cause })?;
+    bind_source_port(&socket, spec, ip, lane)
+        .map_err(|cause| SocketError::SourcePort { ip, cause })?;
     Ok(Sender { socket, send_buffer })
 }
 
@@ -385,11 +403,16 @@ fn bind(socket: &Socket, spec: &SocketSpec, ip: IpAddr, port: u16) -> io::Result
     }
 }
 
-/// Binds to any free port of the range, beginning at a random one.
-fn bind_source_port(socket: &Socket, spec: &SocketSpec, ip: IpAddr) -> io::Result<()> {
-    let start = (RandomState::new().build_hasher().finish() % u64::from(SOURCE_PORT_COUNT)) as u16;
-    for offset in 0..SOURCE_PORT_COUNT {
-        let port = SOURCE_PORT_FIRST + (start + offset) % SOURCE_PORT_COUNT;
+/// Binds to any free port of the range, beginning at a random one whose last bits are the lane's:
+/// the lanes then differ in what a receiver shares them by ([`udp::share_by_source_port`]).
+fn bind_source_port(socket: &Socket, spec: &SocketSpec, ip: IpAddr, lane: u8) -> io::Result<()> {
+    let random = RandomState::new().build_hasher().finish() as u16;
+    let start = (random / SOURCE_PORT_STEP * SOURCE_PORT_STEP).wrapping_add(lane.into());
+    for step in 0..SOURCE_PORT_COUNT {
+        // All ports with these bits, then all with the next.
+        let turns = step / (SOURCE_PORT_COUNT / SOURCE_PORT_STEP);
+        let offset = start.wrapping_add(step.wrapping_mul(SOURCE_PORT_STEP)).wrapping_add(turns);
+        let port = SOURCE_PORT_FIRST + offset % SOURCE_PORT_COUNT;
         match bind(socket, spec, ip, port) {
             Err(cause) if cause.kind() == io::ErrorKind::AddrInUse => {}
             result => return result,

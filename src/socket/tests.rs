@@ -7,6 +7,8 @@ use crate::sys::fault::{self, Point};
 use crate::sys::poll::Poller;
 use crate::sys::testing::{eventually, in_network_namespace, ip, ip_output, skip};
 
+mod share;
+
 const PORT: u16 = 4789;
 const GPE_PORT: u16 = 4790;
 

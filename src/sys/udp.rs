@@ -169,15 +169,57 @@ fn set_buffer(
 /// Passes on what the kernel says.
 pub fn set_receive_nothing(fd: BorrowedFd<'_>) -> io::Result<()> {
     // BPF_RET | BPF_K: accept 0 bytes.
-    let mut program = [libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }];
-    let filter = libc::sock_fprog { len: 1, filter: program.as_mut_ptr() };
-    // SAFETY: the value is a sock_fprog of its size whose filter points to one instruction; both
-    // outlive the call, and the kernel copies the program.
+    attach(fd, libc::SO_ATTACH_FILTER, &mut [instruction(0x06, 0)])
+}
+
+/// Has the kernel give a datagram that comes from source port P to socket (P % 16) % `sockets` of
+/// those that share this one's port (SO_REUSEPORT), in the order in which they were bound. By
+/// itself it chooses by a hash, which may give all of a few ports to one of them.
+///
+/// # Errors
+///
+/// Fails with EINVAL if the socket is not bound as one of several, with ENOPROTOOPT on Linux before
+/// 4.5.
+pub fn share_by_source_port(fd: BorrowedFd<'_>, family: Family, sockets: u8) -> io::Result<()> {
+    /// Where the IP header is, for a load (SKF_NET_OFF, `include/uapi/linux/filter.h`).
+    const NETWORK_HEADER: u32 = libc::SKF_NET_OFF as u32;
+    const IPV6_HEADER: u32 = 40;
+    let masked = instruction(0x54, 15); // A &= 15
+    let chosen = instruction(0x94, sockets.into()); // A %= sockets
+    let given = instruction(0x16, 0); // return A
+    match family {
+        Family::V4 => {
+            let length = instruction(0xb1, NETWORK_HEADER); // X = 4 * (IHL), by BPF_MSH
+            let port = instruction(0x48, NETWORK_HEADER); // A = the 16 bits at X
+            let program = &mut [length, port, masked, chosen, given];
+            attach(fd, libc::SO_ATTACH_REUSEPORT_CBPF, program)
+        }
+        Family::V6 => {
+            let port = instruction(0x28, NETWORK_HEADER.wrapping_add(IPV6_HEADER));
+            attach(fd, libc::SO_ATTACH_REUSEPORT_CBPF, &mut [port, masked, chosen, given])
+        }
+    }
+}
+
+/// An instruction of classic BPF that does not jump.
+fn instruction(code: u16, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code, jt: 0, jf: 0, k }
+}
+
+fn attach(
+    fd: BorrowedFd<'_>,
+    option: libc::c_int,
+    program: &mut [libc::sock_filter],
+) -> io::Result<()> {
+    let len = program.len() as libc::c_ushort;
+    let filter = libc::sock_fprog { len, filter: program.as_mut_ptr() };
+    // SAFETY: the value is a sock_fprog of its size whose filter points to as many instructions as
+    // it says; both outlive the call, and the kernel copies the program.
     let result = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
             libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
+            option,
             (&raw const filter).cast(),
             size_of::<libc::sock_fprog>() as libc::socklen_t,
         )

@@ -11,9 +11,8 @@ use crate::pair::{KERNEL, Kind, Pair, VNI, overlay};
 use crate::place::{Family, two_nodes};
 use crate::tcp;
 
-/// Streams at once. Which worker a stream comes to follows from the source port of its lane, so the
-/// case has as many lanes as it may: that all streams meet at one of four workers by chance is then
-/// one case in a hundred million.
+/// Streams at once. Which worker a stream comes to follows from its lane, and that from its hash: that
+/// all streams meet at one of four workers by chance is one case in a billion.
 const STREAMS: usize = 16;
 
 pub fn cases() -> Vec<Case> {
