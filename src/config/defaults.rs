@@ -11,8 +11,6 @@ pub const BUSY_POLL_US: u32 = 50;
 pub const TTL: u8 = 64;
 /// `underlay.copy_dscp`: whether the inner DSCP goes to the outer header.
 pub const COPY_DSCP: bool = false;
-/// `underlay.source_ports`: number of sending sockets, which the flows are spread over.
-pub const SOURCE_PORTS: u8 = 4;
 /// `underlay.receive_buffer_bytes` and `underlay.send_buffer_bytes`, per socket.
 pub const SOCKET_BUFFER_BYTES: u32 = 4 << 20;
 

@@ -24,8 +24,8 @@ pub struct Underlay {
     pub ttl: u8,
     /// Whether the inner DSCP goes to the outer header.
     pub copy_dscp: bool,
-    /// Number of sending sockets that flows are spread over, 1 to 16.
-    pub source_ports: u8,
+    /// Number of sending sockets that flows are spread over, 1 to 16; none = found out ("auto").
+    pub source_ports: Option<u8>,
     /// Receive buffer of each socket, bytes.
     pub receive_buffer_bytes: u32,
     /// Send buffer of each socket, bytes.
@@ -39,7 +39,7 @@ impl Default for Underlay {
             bind_device: None,
             ttl: defaults::TTL,
             copy_dscp: defaults::COPY_DSCP,
-            source_ports: defaults::SOURCE_PORTS,
+            source_ports: None,
             receive_buffer_bytes: defaults::SOCKET_BUFFER_BYTES,
             send_buffer_bytes: defaults::SOCKET_BUFFER_BYTES,
         }
@@ -54,13 +54,13 @@ impl Underlay {
             |key| table.number(key, SOCKET_BUFFER_BYTES).unwrap_or(defaults::SOCKET_BUFFER_BYTES);
         let receive_buffer_bytes = buffer("receive_buffer_bytes");
         let send_buffer_bytes = buffer("send_buffer_bytes");
-        let source_ports = table.number("source_ports", 1..=SOURCE_PORTS_MAX);
+        let source_ports = table.number_or_auto("source_ports", 1..=SOURCE_PORTS_MAX);
         let underlay = Self {
             fwmark: table.number("fwmark", 1..=u32::MAX),
             bind_device: name::read_interface(&mut table, "bind_device"),
             ttl: table.number("ttl", 1..=u8::MAX).unwrap_or(default.ttl),
             copy_dscp: table.flag("copy_dscp", default.copy_dscp),
-            source_ports: source_ports.unwrap_or(default.source_ports),
+            source_ports,
             receive_buffer_bytes,
             send_buffer_bytes,
         };

@@ -42,6 +42,9 @@ const WORKERS_MAX: usize = 2;
 
 /// Sending sockets for each address family, however many networks there are.
 const SOURCE_PORTS_MAX: usize = 128;
+/// If nobody asked for a number: at least so many for each network, at most so many for all.
+const SHARES_MIN: u8 = 2;
+const SHARES_MAX: u8 = 16;
 
 /// Why the daemon could not be built.
 #[derive(Debug, Error)]
@@ -203,7 +206,7 @@ pub fn build(config: &Config, mut cleaner: Cleaner) -> Result<Build, StartError>
         networks,
         peers: peer_settings(config, &ways),
         copy_dscp: config.underlay.copy_dscp,
-        lanes: source_ports(config).into(),
+        lanes: source_ports(config, workers).into(),
         own_endpoints: crossing::own_endpoints(config),
         hash_seed: RandomState::new().build_hasher().finish(),
     };
@@ -266,7 +269,7 @@ fn socket_spec(config: &Config, workers: u8) -> SocketSpec {
         fwmark: underlay.fwmark,
         bind_device: underlay.bind_device.clone(),
         ttl: underlay.ttl,
-        source_ports: source_ports(config),
+        source_ports: source_ports(config, workers),
         receive_buffer_bytes: underlay.receive_buffer_bytes as usize,
         send_buffer_bytes: underlay.send_buffer_bytes as usize,
         gso: switch(offload.udp_gso),
@@ -276,12 +279,17 @@ fn socket_spec(config: &Config, workers: u8) -> SocketSpec {
     }
 }
 
-/// What is configured, or more: networks that share a source port could be merged into one run by
-/// a receiver's GRO, which nobody can cut again without doubt.
-fn source_ports(config: &Config) -> u8 {
+/// What is configured, or for each network as many as a peer like this one has workers: they share
+/// what comes by its source port, and each port more makes runs of small packets shorter.
+///
+/// Or more: networks that share a source port could be merged into one run by a receiver's GRO, which
+/// nobody can cut again without doubt.
+fn source_ports(config: &Config, workers: u8) -> u8 {
     let of_kind = |kind| config.networks.iter().filter(|n| n.device == kind).count();
     let networks = of_kind(DeviceKind::Tun).max(of_kind(DeviceKind::Tap)).min(SOURCE_PORTS_MAX);
-    config.underlay.source_ports.max(networks as u8)
+    let networks = networks as u8;
+    let found = || networks.saturating_mul(workers.max(SHARES_MIN)).min(SHARES_MAX);
+    config.underlay.source_ports.unwrap_or_else(found).max(networks)
 }
 
 fn switch(switch: config::Switch) -> Switch {
