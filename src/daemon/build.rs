@@ -186,7 +186,8 @@ impl Build {
 /// Names the network and the step; what was made before is undone.
 pub fn build(config: &Config, mut cleaner: Cleaner) -> Result<Build, StartError> {
     let workers = workers(config);
-    let underlay = Underlay::open(&socket_spec(config, workers))?;
+    let sockets = socket_spec(config, workers);
+    let underlay = Underlay::open(&sockets)?;
     let ways = Ways::look_up(config, &underlay);
     let wireguard = crossing::engine(config, &ways)?;
     let quic = certificates::engine(config, &ways)?;
@@ -206,7 +207,7 @@ pub fn build(config: &Config, mut cleaner: Cleaner) -> Result<Build, StartError>
         networks,
         peers: peer_settings(config, &ways),
         copy_dscp: config.underlay.copy_dscp,
-        lanes: source_ports(config, workers).into(),
+        lanes: sockets.source_ports.into(),
         own_endpoints: crossing::own_endpoints(config),
         hash_seed: RandomState::new().build_hasher().finish(),
     };

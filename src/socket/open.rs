@@ -17,14 +17,12 @@ use super::{Listener, Runs, Sender, Senders, Sent, SocketSpec, Switch, Underlay}
 use crate::sys::datagram::ReceiveBatch;
 use crate::sys::link;
 use crate::sys::slices::Slices;
-use crate::sys::udp::{self, Family, Refused};
+use crate::sys::udp::{self, Family, PORT_CLASSES, Refused};
 use crate::transport::Carrier;
 
 /// The range of the sending sockets' ports (RFC 7348 section 4: 49152 to 65535).
 const SOURCE_PORT_FIRST: u16 = 49_152;
 const SOURCE_PORT_COUNT: u16 = u16::MAX - SOURCE_PORT_FIRST + 1;
-/// Ports so far from each other are shared alike (`udp::share_by_source_port`).
-const SOURCE_PORT_STEP: u16 = 16;
 
 /// Why the sockets cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -213,12 +211,11 @@ pub(super) fn open_sibling(first: &Underlay) -> Result<Underlay, SocketError> {
 /// Not what is sealed: all of a peer's datagrams come from one port, which most peers have in
 /// common. The kernel's own hash, which is by their addresses too, tells those apart.
 pub(super) fn share(underlay: &Underlay, siblings: u8) {
-    for Listener { socket, family, carrier, .. } in &underlay.listeners {
-        if matches!(carrier, Carrier::WireGuard | Carrier::Quic) {
-            continue;
-        }
+    let is_clear = |listener: &&Listener| underlay.spec.secured(listener.carrier).is_none();
+    for Listener { socket, family, .. } in underlay.listeners.iter().filter(is_clear) {
         if let Err(cause) = udp::share_by_source_port(socket.as_fd(), *family, siblings) {
-            tracing::info!(%cause, "workers share by the kernel's hash (SO_ATTACH_REUSEPORT_CBPF)");
+            let option = "SO_ATTACH_REUSEPORT_CBPF";
+            tracing::info!(%cause, "the kernel refuses {option}: workers share by its own hash");
         }
     }
 }
@@ -403,16 +400,15 @@ fn bind(socket: &Socket, spec: &SocketSpec, ip: IpAddr, port: u16) -> io::Result
     }
 }
 
-/// Binds to any free port of the range, beginning at a random one whose last bits are the lane's:
-/// the lanes then differ in what a receiver shares them by ([`udp::share_by_source_port`]).
+/// Binds to any free port of the range, beginning at a random one of the lane's class: the lanes then
+/// differ in what a receiver shares them by ([`udp::share_by_source_port`]).
 fn bind_source_port(socket: &Socket, spec: &SocketSpec, ip: IpAddr, lane: u8) -> io::Result<()> {
-    let random = RandomState::new().build_hasher().finish() as u16;
-    let start = (random / SOURCE_PORT_STEP * SOURCE_PORT_STEP).wrapping_add(lane.into());
-    for step in 0..SOURCE_PORT_COUNT {
-        // All ports with these bits, then all with the next.
-        let turns = step / (SOURCE_PORT_COUNT / SOURCE_PORT_STEP);
-        let offset = start.wrapping_add(step.wrapping_mul(SOURCE_PORT_STEP)).wrapping_add(turns);
-        let port = SOURCE_PORT_FIRST + offset % SOURCE_PORT_COUNT;
+    let random = (RandomState::new().build_hasher().finish() % u64::from(SOURCE_PORT_COUNT)) as u16;
+    let start = random / PORT_CLASSES * PORT_CLASSES + u16::from(lane);
+    // All ports of the class, then all of the next.
+    let of_class = |first| (first..SOURCE_PORT_COUNT).step_by(PORT_CLASSES.into());
+    for offset in (0..PORT_CLASSES).flat_map(of_class) {
+        let port = SOURCE_PORT_FIRST + (start + offset) % SOURCE_PORT_COUNT;
         match bind(socket, spec, ip, port) {
             Err(cause) if cause.kind() == io::ErrorKind::AddrInUse => {}
             result => return result,

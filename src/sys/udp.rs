@@ -172,9 +172,12 @@ pub fn set_receive_nothing(fd: BorrowedFd<'_>) -> io::Result<()> {
     attach(fd, libc::SO_ATTACH_FILTER, &mut [instruction(0x06, 0)])
 }
 
-/// Has the kernel give a datagram that comes from source port P to socket (P % 16) % `sockets` of
-/// those that share this one's port (SO_REUSEPORT), in the order in which they were bound. By
-/// itself it chooses by a hash, which may give all of a few ports to one of them.
+/// The class of a port is what is left of it by this number, which is the most workers that there are.
+pub const PORT_CLASSES: u16 = 16;
+
+/// Has the kernel give a datagram that comes from a source port of class C ([`PORT_CLASSES`]) to
+/// socket C % `sockets` of those that share this one's port (SO_REUSEPORT), in the order in which they
+/// were bound. By itself it chooses by a hash, which may give all of a few ports to one of them.
 ///
 /// # Errors
 ///
@@ -184,19 +187,19 @@ pub fn share_by_source_port(fd: BorrowedFd<'_>, family: Family, sockets: u8) -> 
     /// Where the IP header is, for a load (SKF_NET_OFF, `include/uapi/linux/filter.h`).
     const NETWORK_HEADER: u32 = libc::SKF_NET_OFF as u32;
     const IPV6_HEADER: u32 = 40;
-    let masked = instruction(0x54, 15); // A &= 15
+    let class = instruction(0x94, PORT_CLASSES.into()); // A %= PORT_CLASSES
     let chosen = instruction(0x94, sockets.into()); // A %= sockets
     let given = instruction(0x16, 0); // return A
     match family {
         Family::V4 => {
             let length = instruction(0xb1, NETWORK_HEADER); // X = 4 * (IHL), by BPF_MSH
             let port = instruction(0x48, NETWORK_HEADER); // A = the 16 bits at X
-            let program = &mut [length, port, masked, chosen, given];
+            let program = &mut [length, port, class, chosen, given];
             attach(fd, libc::SO_ATTACH_REUSEPORT_CBPF, program)
         }
         Family::V6 => {
             let port = instruction(0x28, NETWORK_HEADER.wrapping_add(IPV6_HEADER));
-            attach(fd, libc::SO_ATTACH_REUSEPORT_CBPF, &mut [port, masked, chosen, given])
+            attach(fd, libc::SO_ATTACH_REUSEPORT_CBPF, &mut [port, class, chosen, given])
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Siblings share what comes by its source port.
 
 use super::*;
+use crate::sys::udp::PORT_CLASSES;
 
-/// Lanes of the sender: as many as there can be.
-const LANES: u16 = 16;
+/// Lanes of the sender: one of each class.
+const LANES: u16 = PORT_CLASSES;
 /// The port of the siblings.
 const FAR: u16 = 4791;
 
@@ -29,10 +30,11 @@ fn lanes_of_a_sender_are_shared_evenly_by_siblings() {
             let lanes = SocketSpec { source_ports: LANES as u8, ..spec("::") };
             let there = SocketSpec { port: Some(FAR), gpe_port: None, ..lanes.clone() };
             let mut bench = Bench::open(&SocketSpec { port: None, ..lanes });
-            let first = open(&SocketSpec { has_siblings: true, ..there });
-            let further = (1..count).map(|_| first.open_sibling().unwrap()).collect::<Vec<_>>();
-            first.share_with(count);
-            let mut siblings: Vec<_> = std::iter::once(first).chain(further).collect();
+            let mut siblings = vec![open(&SocketSpec { has_siblings: true, ..there })];
+            for _ in 1..count {
+                siblings.push(siblings[0].open_sibling().unwrap());
+            }
+            siblings[0].share_with(count);
             for lane in 0..LANES {
                 let transmit = bench.transmit(local(ip, FAR), 2, 60, 50);
                 bench.send(&Transmit { entropy: lane, ..transmit }).unwrap();
