@@ -4,8 +4,9 @@
 //! the header area behind them; what leaves is a list of pieces that the kernel gathers. Nothing
 //! here outlives its batch: the next read overwrites it.
 
-/// Room in front of each slot for headers that a packet gains in place.
-pub const HEADROOM: usize = 128;
+/// Room in front of each slot for headers that a packet gains in place: those of all segments of a
+/// GSO packet of 64 KiB whose segments are 800 bytes or more.
+pub const HEADROOM: usize = 8 * 1024;
 
 /// The largest packet or datagram that a slot takes: what IP can carry, and the link headers.
 pub const SLOT_SIZE: usize = 65_536 + 64;

@@ -1,9 +1,10 @@
 //! The Internet checksum (RFC 1071), whole and incremental (RFC 1624).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 
 use super::{Headers, L4, Net, be16, l4};
-use crate::sys::sum::sum_words;
+use crate::sys::sum::{move_words, sum_words};
 
 /// A running one's complement sum.
 ///
@@ -41,6 +42,16 @@ impl Sum {
     #[inline]
     pub fn add_bytes(&mut self, bytes: &[u8]) {
         self.0 += sum_words(bytes);
+    }
+
+    /// Adds a part of `bytes`, as [`Sum::add_bytes`] does, and moves it to the front meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the part does not lie in `bytes`, or begins before `to`.
+    #[inline]
+    pub fn add_moved(&mut self, bytes: &mut [u8], part: Range<usize>, to: usize) {
+        self.0 += move_words(bytes, part, to);
     }
 
     /// Gives the sum in 16 bits, not complemented.

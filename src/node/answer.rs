@@ -140,6 +140,7 @@ impl Node {
             headers,
             vnet: VnetHeader::default(),
             ingress: Ingress::Device,
+            front: 0,
         };
         let Some(way) = self.way(&load, peer) else { return };
         out.send(&way, head, answer);

@@ -19,6 +19,9 @@ use crate::transport::outer::Outer;
 /// Stands where WireGuard or QUIC put the peer's endpoint.
 const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
+/// The longest headers of a GSO packet whose segments are laid out in its own place.
+const HEADER_MAX: usize = 128;
+
 /// A packet on its way to the underlay. In front of it are 8 bytes that may be overwritten.
 pub(super) struct Load {
     pub(super) network: NetworkId,
@@ -26,6 +29,8 @@ pub(super) struct Load {
     pub(super) headers: Headers,
     pub(super) vnet: VnetHeader,
     pub(super) ingress: Ingress,
+    /// Bytes in front of it that its segments may be laid out in.
+    pub(super) front: usize,
 }
 
 impl Load {
@@ -53,6 +58,10 @@ impl Node {
     ) -> Result<(), DropReason> {
         // What the segments in hand were cut for.
         let mut cut_for = None;
+        if !matches!(verdict, Verdict::Peer(_)) {
+            // For another peer it may have to be cut once more.
+            load.front = 0;
+        }
         match verdict {
             Verdict::Drop(reason) => Err(reason),
             Verdict::Device => Ok(()),
@@ -120,7 +129,9 @@ impl Node {
         let outer = network.outer(peer, &load.headers, self.outer_tos(&load.headers));
         if *cut_for != Some((max_packet, outer)) {
             *cut_for = None;
-            match cut(&outer, load, max_packet, memory, &mut self.segments) {
+            // What is sealed is gathered for that anyway.
+            let front = if peer.carrier(network.layer).is_sealed() { 0 } else { load.front };
+            match cut(&outer, load, max_packet, front, memory, &mut self.segments) {
                 Ok(()) => *cut_for = Some((max_packet, outer)),
                 Err(CutError::TooBig) => {
                     return self.too_big(now, load, to, max_packet, memory, out);
@@ -184,6 +195,7 @@ fn cut(
     outer: &Outer,
     load: &mut Load,
     max_packet: usize,
+    front: usize,
     memory: &mut Memory,
     segments: &mut Vec<(Piece, Piece)>,
 ) -> Result<(), CutError> {
@@ -194,6 +206,10 @@ fn cut(
         load.vnet = VnetHeader::default();
         let head = put_in_front(outer, load.packet, memory).ok_or(CutError::TooManySegments)?;
         segments.push((head, load.packet));
+        return Ok(());
+    }
+    if plan.header_len() <= HEADER_MAX && plan.front(outer.len()) <= front {
+        cut_in_place(outer, &plan, load.packet, memory, segments);
         return Ok(());
     }
     let head_len = outer.len() + plan.header_len();
@@ -208,6 +224,29 @@ fn cut(
         segments.push((head, load.packet.part(payload.start, payload.len())));
     }
     Ok(())
+}
+
+/// Lays the segments out one behind the other, each with its outer headers. Gathering them from
+/// pieces would cost the kernel more than moving the payload costs here, where it is summed anyway.
+fn cut_in_place(
+    outer: &Outer,
+    plan: &Cut,
+    packet: Piece,
+    memory: &mut Memory,
+    segments: &mut Vec<(Piece, Piece)>,
+) {
+    let header_len = plan.header_len();
+    let mut header = [0; HEADER_MAX];
+    let header = &mut header[..header_len];
+    header.copy_from_slice(memory.bytes(packet.part(0, header_len)));
+    let room = packet.extend_front(plan.front(outer.len()));
+    let bytes = memory.bytes_mut(room);
+    for index in 0..plan.count() {
+        let segment = plan.segment_in_place(index, header, bytes, outer.len());
+        outer.write(&mut bytes[segment.clone()], &[]);
+        let (head_len, piece) = (outer.len() + header_len, room.part(segment.start, segment.len()));
+        segments.push((piece.part(0, head_len), piece.skip(head_len)));
+    }
 }
 
 /// Writes the outer headers of a packet that stays as it is: right in front of it, or where there

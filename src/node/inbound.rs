@@ -272,7 +272,8 @@ impl Node {
         let mut check = peer.checksums.judge(now, check, gso);
         // 10. To other peers.
         let vnet = VnetHeader::default();
-        let mut load = Load { network: run.network, packet, headers, vnet, ingress };
+        let network = run.network;
+        let mut load = Load { network, packet, headers, vnet, ingress, front: 0 };
         let (mut gso, is_shared) = (gso, verdict != Verdict::Device);
         if is_shared {
             load.vnet = received_vnet(&headers, gso, check);

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::carry::Load;
 use super::{Node, Output};
-use crate::buffer::{Memory, Piece};
+use crate::buffer::{HEADROOM, Memory, Piece};
 use crate::drops::DropReason;
 use crate::forward::Ingress;
 use crate::frame::Headers;
@@ -66,7 +66,8 @@ impl Node {
         let verdict = network.forwarding.verdict(&headers, Ingress::Device, *packets, now);
         // 5. Cut, encapsulate, queue.
         let Raw { network, packet, vnet } = *raw;
-        let mut load = Load { network, packet, headers, vnet, ingress: Ingress::Device };
+        let (ingress, front) = (Ingress::Device, HEADROOM);
+        let mut load = Load { network, packet, headers, vnet, ingress, front };
         self.carry(now, &mut load, verdict, memory, out)
     }
 }

@@ -155,15 +155,19 @@ impl Output {
         }
         self.pieces.resize(end as usize, Piece::default());
         for Datagram { run, head, body } in self.queue.drain(..) {
-            let end = &mut self.transmits[run as usize].pieces.end;
-            if head.touches(body) {
-                self.pieces[*end as usize] = Piece { start: head.start, len: head.len + body.len };
-                *end += 1;
-                continue;
-            }
+            let run = &mut self.transmits[run as usize];
+            let end = &mut run.pieces.end;
+            // What is sealed is sealed packet by packet, each of pieces of its own.
+            let mut joins = *end > run.pieces.start && !run.carrier.is_sealed();
             for piece in [head, body].into_iter().filter(|piece| piece.len > 0) {
-                self.pieces[*end as usize] = piece;
-                *end += 1;
+                match self.pieces[..*end as usize].last_mut() {
+                    Some(last) if joins && last.touches(piece) => last.len += piece.len,
+                    _ => {
+                        self.pieces[*end as usize] = piece;
+                        *end += 1;
+                    }
+                }
+                joins = true;
             }
         }
         self.finished = self.transmits.len();

@@ -62,7 +62,8 @@ impl Node {
             }
             _ => VnetHeader::default(),
         };
-        let mut load = Load { network: transmit.network, packet, headers, vnet, ingress };
+        let network = transmit.network;
+        let mut load = Load { network, packet, headers, vnet, ingress, front: 0 };
         self.carry(now, &mut load, Verdict::Peer(transmit.peer), memory, out)
     }
 }

@@ -16,7 +16,7 @@ mod unfinished;
 use std::net::{IpAddr, SocketAddr};
 
 use super::*;
-use crate::buffer::HEADER_AREA;
+use crate::buffer::{HEADER_AREA, HEADROOM};
 use crate::forward::{FloodRate, Learning, Limits, Rules};
 use crate::frame::build::{Packet, naive_sum};
 use crate::frame::checksum::{self, Check};

@@ -171,19 +171,63 @@ impl Cut {
     pub fn segment(&self, index: usize, original: &[u8], header: &mut [u8]) -> Range<usize> {
         assert!(self.count > 1, "a packet that goes as it is has no segments");
         let payload = self.payload(index);
-        header.copy_from_slice(&original[..self.payload_start]);
-        let len = self.payload_start + payload.len();
-        self.stamp_ip(index, len, &mut header[self.l3_start..self.l4_start]);
         let mut sum = Sum::new();
         sum.add_bytes(&original[payload.clone()]);
-        self.stamp_l4(index, len - self.l4_start, sum, &mut header[self.l4_start..]);
+        header.copy_from_slice(&original[..self.payload_start]);
+        self.stamp(index, sum, header);
         payload
+    }
+
+    /// Gives how many bytes in front of the packet [`Cut::segment_in_place`] uses, where there are
+    /// several segments.
+    pub fn front(&self, outer_len: usize) -> usize {
+        self.count * (outer_len + self.payload_start) - self.payload_start
+    }
+
+    /// Lays out segment `index` right behind the one before, with room for an outer header in
+    /// front, and gives where it is together with that. To be called once for each, in order.
+    ///
+    /// The packet stands in `bytes` behind [`Cut::front`] bytes, and `header` is a copy of its
+    /// headers. Each payload moves to the front by the headers that are still to come; the last one
+    /// stays where it is.
+    ///
+    /// # Panics
+    ///
+    /// As [`Cut::segment`].
+    #[inline]
+    pub fn segment_in_place(
+        &self,
+        index: usize,
+        header: &[u8],
+        bytes: &mut [u8],
+        outer_len: usize,
+    ) -> Range<usize> {
+        assert!(self.count > 1, "a packet that goes as it is has no segments");
+        let front = self.front(outer_len);
+        let payload = self.payload(index);
+        let start = index * (outer_len + self.payload_start + self.size);
+        let header_start = start + outer_len;
+        let header_end = header_start + self.payload_start;
+        let mut sum = Sum::new();
+        sum.add_moved(bytes, front + payload.start..front + payload.end, header_end);
+        let head = &mut bytes[header_start..header_end];
+        head.copy_from_slice(header);
+        self.stamp(index, sum, head);
+        start..header_end + payload.len()
     }
 
     fn payload(&self, index: usize) -> Range<usize> {
         assert!(index < self.count, "segment {index} of {}", self.count);
         let start = self.payload_start + index * self.size;
         start..(start + self.size).min(self.end)
+    }
+
+    /// Makes the headers of the whole packet those of one segment.
+    #[inline]
+    fn stamp(&self, index: usize, payload_sum: Sum, header: &mut [u8]) {
+        let len = self.segment_len(index);
+        self.stamp_ip(index, len, &mut header[self.l3_start..self.l4_start]);
+        self.stamp_l4(index, len - self.l4_start, payload_sum, &mut header[self.l4_start..]);
     }
 
     #[inline]

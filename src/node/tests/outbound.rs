@@ -180,13 +180,31 @@ fn gso_packet_of_too_many_segments_is_dropped() {
 #[test]
 fn gso_packet_without_room_for_its_headers_is_dropped() {
     let mut bench = Bench::new(Layer::L3);
-    let needed = 3 * (8 + 40);
-    for (room, sent) in [(needed - 1, 0), (needed, 3)] {
+    // So small that there is no room for the headers in front of the packet.
+    let count = HEADROOM / (8 + 40) + 2;
+    let needed = count * (8 + 40);
+    for (room, sent) in [(needed - 1, 0), (needed, count)] {
         bench.memory.take_header(HEADER_AREA - room).unwrap();
-        bench.device_gso(&Packet::tcp4().payload(3000), Gso::Tcp { size: 1000 });
+        bench.device_gso(&Packet::tcp4().payload(8 * count), Gso::Tcp { size: 8 });
         assert_eq!(bench.sent().len(), sent);
     }
-    bench.assert_drops(DropReason::TooManySegments, Some(NET), Some(A), 3);
+    bench.assert_drops(DropReason::TooManySegments, Some(NET), Some(A), count as u64);
+}
+
+#[test]
+fn segments_for_one_peer_are_laid_out_as_one_piece() {
+    let most = HEADROOM / (8 + 40);
+    for (count, is_one_piece) in [(2, true), (most, true), (most + 2, false)] {
+        let mut bench = Bench::new(Layer::L3);
+        let packet = Packet::tcp4();
+        bench.device_gso(&pushed(&packet, 20 * count), Gso::Tcp { size: 20 });
+        bench.node.finish_batch(&mut bench.memory, &mut bench.out);
+        let runs = &bench.out.transmits;
+        assert_eq!(runs.len(), count.div_ceil(64));
+        assert_eq!(runs.iter().all(|run| run.pieces.len() == 1), is_one_piece, "{count} segments");
+        assert_eq!(bench.memory.header_room() == HEADER_AREA, is_one_piece);
+        assert_eq!(inner(&bench.sent()), tcp_segments(&packet, 20 * count, 20));
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::frame::checksum::{Check, verify_transport};
 use crate::frame::{Layer, tcp::flag};
 use crate::offload::captures::{self, Capture};
 
-/// Cuts, and gives the wire packets.
+/// Cuts, and gives the wire packets: the same where they are cut as where they are laid out.
 fn cut(bytes: &[u8], layer: Layer, gso: Gso, max_packet: usize) -> Result<Vec<Vec<u8>>, CutError> {
     let headers = Headers::parse_super(bytes, layer).unwrap();
     let vnet = VnetHeader::of(&headers, gso);
@@ -17,15 +17,34 @@ fn cut(bytes: &[u8], layer: Layer, gso: Gso, max_packet: usize) -> Result<Vec<Ve
         cut.finish_in_place(&mut bytes);
         return Ok(vec![bytes]);
     }
-    Ok((0..cut.count())
-        .map(|index| {
-            let mut segment = vec![0; cut.header_len()];
-            let payload = cut.segment(index, bytes, &mut segment);
-            segment.extend_from_slice(&bytes[payload]);
-            assert_eq!(segment.len(), cut.segment_len(index));
-            segment
-        })
-        .collect())
+    Ok(segments_of(&cut, bytes))
+}
+
+fn segments_of(cut: &Cut, bytes: &[u8]) -> Vec<Vec<u8>> {
+    let segments = (0..cut.count()).map(|index| {
+        let mut segment = vec![0; cut.header_len()];
+        let payload = cut.segment(index, bytes, &mut segment);
+        segment.extend_from_slice(&bytes[payload]);
+        assert_eq!(segment.len(), cut.segment_len(index));
+        segment
+    });
+    let segments: Vec<_> = segments.collect();
+    assert_eq!(lay_out(cut, bytes), segments);
+    segments
+}
+
+/// Lays the wire packets out one behind the other, with room for 8 bytes in front of each.
+fn lay_out(cut: &Cut, bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut room = [vec![0xee; cut.front(8)], bytes.to_vec()].concat();
+    let mut end = 0;
+    let segments = (0..cut.count()).map(|index| {
+        let segment = cut.segment_in_place(index, &bytes[..cut.header_len()], &mut room, 8);
+        assert_eq!(segment.start, end);
+        end = segment.end;
+        segment
+    });
+    let segments: Vec<_> = segments.collect();
+    segments.into_iter().map(|segment| room[segment][8..].to_vec()).collect()
 }
 
 fn cut_packet(packet: &Packet, gso: Gso, max: usize) -> Result<Vec<Vec<u8>>, CutError> {
@@ -295,12 +314,9 @@ proptest! {
             vnet.csum_offset = headers.l4.checksum_place().map_or(0, |(_, at)| at as u16);
         }
         if let Ok(cut) = Cut::plan(&bytes, &headers, vnet, max) {
-            let mut header = vec![0; cut.header_len()];
-            for index in 0..cut.count() {
-                if cut.count() > 1 {
-                    let payload = cut.segment(index, &bytes, &mut header);
-                    prop_assert!(header.len() + payload.len() <= max);
-                }
+            if cut.count() > 1 {
+                let segments = segments_of(&cut, &bytes);
+                prop_assert!(segments.iter().all(|segment| segment.len() <= max));
             }
             cut.finish_in_place(&mut bytes);
         }

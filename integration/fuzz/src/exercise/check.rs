@@ -319,16 +319,27 @@ impl View<'_> {
         self.check_shape(transmit, pieces);
         let mut pieces =
             pieces[transmit.pieces.start as usize..transmit.pieces.end as usize].iter();
+        let mut rest = Piece::default();
         let mut left = transmit.len as usize;
         while left > 0 {
             let size = usize::from(transmit.datagram_len).min(left);
             left -= size;
             let mut own = Vec::new();
-            while own.iter().map(|piece: &Piece| piece.len as usize).sum::<usize>() < size {
-                own.push(*pieces.next().expect("pieces of a datagram"));
+            let mut missing = size;
+            while missing > 0 {
+                if rest.len == 0 {
+                    rest = *pieces.next().expect("pieces of a datagram");
+                }
+                let len = missing.min(rest.len as usize);
+                own.push(rest.part(0, len));
+                rest = rest.skip(len);
+                missing -= len;
             }
+            assert!(
+                own.len() == 1 || rest.len == 0,
+                "a datagram of pieces ends where a piece does"
+            );
             let datagram = self.gather(&own);
-            assert_eq!(datagram.len(), size, "a datagram ends where a piece does");
             self.check_datagram(transmit, &own, &datagram, seen);
         }
     }
@@ -368,6 +379,14 @@ impl View<'_> {
         let held = &self.held[slot];
         self.check_network(slot, transmit.network);
         self.check_fits(transmit, wire, is_frame);
+        let (first, len) = (held.piece.start as usize, held.original.len());
+        let is_whole = last.start as usize + VXLAN_LEN == first && wire.len() == len;
+        if held.is_from_device && pieces.len() == 1 && !is_whole {
+            let behind =
+                (first + len).checked_sub(last.start as usize).expect("begins in its slot");
+            self.check_laid_out(transmit, slot, behind, wire, seen);
+            return;
+        }
         // In place, the VXLAN header stands where it arrived, or in the headroom.
         let whole_from = offset + if held.is_from_device { 0 } else { VXLAN_LEN };
         let start = if pieces.len() == 1 { whole_from } else { offset };
@@ -393,6 +412,30 @@ impl View<'_> {
         } else {
             check_fragment(original, wire, is_frame, payload_at);
         }
+    }
+
+    /// A segment that lies in its packet's place, `behind` bytes in front of the end of that: there
+    /// are as many headers in these as segments, and the rest is payload.
+    fn check_laid_out(
+        &self,
+        transmit: &Transmit,
+        slot: usize,
+        behind: usize,
+        wire: &[u8],
+        seen: &mut Seen,
+    ) {
+        let (original, inner) = self.original(slot, 0);
+        assert!(inner.gso.is_some(), "only GSO packets are laid out as segments");
+        let is_frame = LAYERS[transmit.network.index()] == Layer::L2;
+        let was = reference::parse(original, is_frame, true).expect("a GSO packet");
+        let behind = behind - (original.len() - was.end);
+        // The last one may be shorter than those in front of it.
+        let segments = behind.div_ceil(VXLAN_LEN + wire.len());
+        let payload_at = was.end - (behind - segments * (VXLAN_LEN + was.payload));
+        let at = reference::parse(wire, is_frame, false).expect("a segment");
+        check_segment(original, &was, wire, &at, payload_at);
+        let key = (transmit.peer.slot(), slot, 0);
+        *seen.cut.entry(key).or_default() += at.end - at.payload;
     }
 
     fn check_fits(&self, transmit: &Transmit, wire: &[u8], is_frame: bool) {

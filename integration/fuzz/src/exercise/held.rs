@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use tunctl::buffer::{HEADER_AREA, Memory, Piece};
+use tunctl::buffer::{HEADER_AREA, HEADROOM, Memory, Piece};
 use tunctl::frame::Layer;
 use tunctl::offload::{Buffer, Gso, classify};
 use tunctl::peer::NetworkId;
@@ -117,7 +117,7 @@ fn unfinished(packet: &[u8], layer: Layer) -> Option<usize> {
 }
 
 /// Finds where a piece lies; panics if it is neither in the header area nor in what a slot of the
-/// batch was given (with the VXLAN header's room in front).
+/// batch was given (behind a device's packet's headroom).
 pub fn locate(piece: Piece, memory: &Memory, held: &[Held]) -> Origin {
     let (start, end) = (piece.start as usize, piece.start as usize + piece.len as usize);
     let stride = (memory.slot(1).start - memory.slot(0).start) as usize;
@@ -129,7 +129,7 @@ pub fn locate(piece: Piece, memory: &Memory, held: &[Held]) -> Origin {
     let slot = start / stride;
     let held = held.get(slot).unwrap_or_else(|| panic!("{piece:?} is in slot {slot}: unused"));
     let first = held.piece.start as usize;
-    let room = if held.is_from_device { VXLAN_LEN } else { 0 };
+    let room = if held.is_from_device { HEADROOM } else { 0 };
     assert!(
         start + room >= first && end <= first + held.original.len(),
         "{piece:?} reaches beyond what slot {slot} was given: {first} + {}",
