@@ -129,9 +129,7 @@ impl Node {
         let outer = network.outer(peer, &load.headers, self.outer_tos(&load.headers));
         if *cut_for != Some((max_packet, outer)) {
             *cut_for = None;
-            // What is sealed is gathered for that anyway.
-            let front = if peer.carrier(network.layer).is_sealed() { 0 } else { load.front };
-            match cut(&outer, load, max_packet, front, memory, &mut self.segments) {
+            match cut(&outer, load, max_packet, memory, &mut self.segments) {
                 Ok(()) => *cut_for = Some((max_packet, outer)),
                 Err(CutError::TooBig) => {
                     return self.too_big(now, load, to, max_packet, memory, out);
@@ -195,7 +193,6 @@ fn cut(
     outer: &Outer,
     load: &mut Load,
     max_packet: usize,
-    front: usize,
     memory: &mut Memory,
     segments: &mut Vec<(Piece, Piece)>,
 ) -> Result<(), CutError> {
@@ -208,7 +205,7 @@ fn cut(
         segments.push((head, load.packet));
         return Ok(());
     }
-    if plan.header_len() <= HEADER_MAX && plan.front(outer.len()) <= front {
+    if plan.header_len() <= HEADER_MAX && plan.front(outer.len()) <= load.front {
         cut_in_place(outer, &plan, load.packet, memory, segments);
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! What a batch leaves behind: datagrams to send and packets to write, as lists of pieces.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
 use crate::buffer::Piece;
 use crate::offload::DeviceWrite;
@@ -155,19 +156,15 @@ impl Output {
         }
         self.pieces.resize(end as usize, Piece::default());
         for Datagram { run, head, body } in self.queue.drain(..) {
-            let run = &mut self.transmits[run as usize];
-            let end = &mut run.pieces.end;
-            // What is sealed is sealed packet by packet, each of pieces of its own.
-            let mut joins = *end > run.pieces.start && !run.carrier.is_sealed();
+            let Range { start, end } = &mut self.transmits[run as usize].pieces;
             for piece in [head, body].into_iter().filter(|piece| piece.len > 0) {
-                match self.pieces[..*end as usize].last_mut() {
-                    Some(last) if joins && last.touches(piece) => last.len += piece.len,
+                match self.pieces[*start as usize..*end as usize].last_mut() {
+                    Some(last) if last.touches(piece) => last.len += piece.len,
                     _ => {
                         self.pieces[*end as usize] = piece;
                         *end += 1;
                     }
                 }
-                joins = true;
             }
         }
         self.finished = self.transmits.len();

@@ -30,13 +30,6 @@ pub enum Carrier {
     Quic,
 }
 
-impl Carrier {
-    /// Whether what it carries is sealed.
-    pub const fn is_sealed(self) -> bool {
-        matches!(self, Self::WireGuard | Self::Quic)
-    }
-}
-
 /// What one receive call put into a slot: a datagram, or a run of them merged by UDP GRO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {

@@ -37,8 +37,7 @@ impl WireGuard {
             post.lose(transmit, DropReason::NoPeers, u64::from(transmit.count));
             return None;
         }
-        let own = &pieces[transmit.pieces.start as usize..transmit.pieces.end as usize];
-        let mut packets = Packets { transmit, pieces: own, memory, left: transmit.len as usize };
+        let mut packets = Packets::of(transmit, pieces, memory);
         if !state.has_session(now) {
             self.wait(now, &mut state, &mut packets, scratch, post);
             return None;
@@ -48,12 +47,9 @@ impl WireGuard {
             return None;
         };
         let (mut count, mut len, mut first_len, mut is_worn) = (0, 0, 0, false);
-        while let Some(packet_len) = packets.next(&mut scratch.0) {
-            let padded = padded(packet_len, transmit.room.into());
-            scratch.0[packet_len..padded].fill(0);
+        while let Some(packet) = packets.next(&mut scratch.0) {
             let place = room.skip(len);
-            let Some((sealed_len, age)) = state.seal(&scratch.0[..padded], sealed.bytes_mut(place))
-            else {
+            let Some((sealed_len, age)) = state.seal(packet, sealed.bytes_mut(place)) else {
                 let lost = u64::from(transmit.count - count);
                 post.lose(transmit, DropReason::WireGuardMessageLimit, lost);
                 break;
@@ -93,10 +89,8 @@ impl WireGuard {
             post.lose(transmit, DropReason::NoEndpoint, u64::from(transmit.count));
             return;
         }
-        while let Some(len) = packets.next(&mut scratch.0) {
-            let padded = padded(len, transmit.room.into());
-            scratch.0[len..padded].fill(0);
-            let bytes = scratch.0[..padded].into();
+        while let Some(packet) = packets.next(&mut scratch.0) {
+            let bytes = packet.into();
             let packet = Packet { bytes, network: transmit.network, tos: transmit.tos };
             if let Some(oldest) = state.waiting.push(packet) {
                 post.losses.push(Loss {
@@ -139,26 +133,53 @@ struct Packets<'a> {
     transmit: &'a Transmit,
     /// What is left of the pieces.
     pieces: &'a [Piece],
+    /// Bytes of the first piece that were read.
+    done: usize,
     memory: &'a Memory,
     left: usize,
 }
 
-impl Packets<'_> {
-    /// Copies the next packet to the front of `room`; gives its length.
-    fn next(&mut self, room: &mut [u8]) -> Option<usize> {
+impl<'a> Packets<'a> {
+    fn of(transmit: &'a Transmit, pieces: &'a [Piece], memory: &'a Memory) -> Self {
+        let pieces = &pieces[transmit.pieces.start as usize..transmit.pieces.end as usize];
+        Self { transmit, pieces, done: 0, memory, left: transmit.len as usize }
+    }
+
+    /// Gives the next packet, padded: where it lies, or from `room` if it has to be put together.
+    fn next<'b>(&mut self, room: &'b mut [u8]) -> Option<&'b [u8]>
+    where
+        'a: 'b,
+    {
         if self.left == 0 {
             return None;
         }
         let len = self.left.min(self.transmit.datagram_len.into());
-        let mut done = 0;
-        while done < len {
-            // A packet is made of whole pieces; pieces that end early would be a defect.
-            let (piece, rest) = self.pieces.split_first()?;
-            let bytes = self.memory.bytes(*piece);
-            room.get_mut(done..done + bytes.len())?.copy_from_slice(bytes);
-            (done, self.pieces) = (done + bytes.len(), rest);
+        self.left -= len;
+        let padded = padded(len, self.transmit.room.into());
+        let first = self.take(len)?;
+        if first.len() == padded {
+            return Some(first);
         }
-        self.left -= done;
-        Some(len)
+        let mut done = first.len();
+        room.get_mut(..done)?.copy_from_slice(first);
+        while done < len {
+            // Pieces that end early would be a defect.
+            let bytes = self.take(len - done)?;
+            room.get_mut(done..done + bytes.len())?.copy_from_slice(bytes);
+            done += bytes.len();
+        }
+        room.get_mut(len..padded)?.fill(0);
+        room.get(..padded)
+    }
+
+    /// Reads at most `max` bytes of one piece.
+    fn take(&mut self, max: usize) -> Option<&'a [u8]> {
+        let piece = self.pieces.first()?.skip(self.done);
+        let bytes = self.memory.bytes(piece.part(0, max.min(piece.len as usize)));
+        self.done += bytes.len();
+        if bytes.len() == piece.len as usize {
+            (self.pieces, self.done) = (&self.pieces[1..], 0);
+        }
+        Some(bytes)
     }
 }
