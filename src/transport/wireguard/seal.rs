@@ -183,3 +183,64 @@ impl<'a> Packets<'a> {
         Some(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::peer::{NetworkId, PeerId};
+    use crate::transport::Carrier;
+
+    /// Packets of 48 bytes and a last one of 21, in pieces of these lengths.
+    fn packets(lens: &[usize], room: u16) -> Vec<Vec<u8>> {
+        let bytes: Vec<u8> = (0..48 + 48 + 21).collect();
+        let mut memory = Memory::new(lens.len());
+        let mut at = 0;
+        let pieces: Vec<_> = lens
+            .iter()
+            .enumerate()
+            .map(|(index, len)| {
+                let piece = memory.slot(index).part(0, *len);
+                memory.bytes_mut(piece).copy_from_slice(&bytes[at..at + len]);
+                at += len;
+                piece
+            })
+            .collect();
+        let transmit = Transmit {
+            carrier: Carrier::WireGuard,
+            to: SocketAddr::from(([192, 0, 2, 1], 51820)),
+            from: None,
+            entropy: 0,
+            tos: 0,
+            room,
+            datagram_len: 48,
+            count: 3,
+            len: at as u32,
+            pieces: 0..pieces.len() as u32,
+            peer: PeerId::new(0, 0),
+            network: NetworkId(0),
+            relayed_from: None,
+        };
+        let mut packets = Packets::of(&transmit, &pieces, &memory);
+        let mut scratch = [0xee; 64];
+        let mut read = Vec::new();
+        while let Some(packet) = packets.next(&mut scratch) {
+            read.push(packet.to_vec());
+        }
+        read
+    }
+
+    #[test]
+    fn packets_are_whole_and_padded_however_their_pieces_lie() {
+        let bytes: Vec<u8> = (0..48 + 48 + 21).collect();
+        let last = &bytes[96..];
+        for lens in [&[117][..], &[48, 48, 21], &[8, 40, 8, 40, 8, 13], &[50, 66, 1], &[95, 22]] {
+            let padded = [last, &[0; 11]].concat();
+            assert_eq!(packets(lens, 1420), [&bytes[..48], &bytes[48..96], &padded], "{lens:?}");
+            // No further than the path takes.
+            let padded = [last, &[0; 1]].concat();
+            assert_eq!(packets(lens, 22), [&bytes[..48], &bytes[48..96], &padded], "{lens:?}");
+        }
+    }
+}
