@@ -31,15 +31,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What sending and receiving costs, on one core.
 pub(super) fn measure(watch: &Stopwatch<'_>, sites: &[Site; 2]) -> io::Result<UnderlayTerms> {
     let mut path = Path::open(sites)?;
-    let head = [0xa5; HEAD_LEN];
-    let payload = vec![0xa5; SEGMENTS * MSS];
-    // As the daemon has them: headers in one place, payload where it was read.
-    let run: Vec<_> = payload
-        .chunks(MSS)
-        .flat_map(|segment| [IoSlice::new(&head), IoSlice::new(segment)])
-        .collect();
-    let small = [IoSlice::new(&payload[..HEAD_LEN + SMALL_LEN])];
     let run_len = SEGMENTS * DATAGRAM_LEN;
+    // As the daemon lays it out: in one piece.
+    let bytes = vec![0xa5; run_len];
+    let run = [IoSlice::new(&bytes)];
+    let small = [IoSlice::new(&bytes[..HEAD_LEN + SMALL_LEN])];
     let [send_run, receive_run] = watch.costs(|laps| {
         laps.time(0, || path.send(&run, Some(DATAGRAM_LEN as u16)))?;
         path.wait()?;
