@@ -105,14 +105,15 @@ fn sum_words_avx512(bytes: &[u8]) -> u64 {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn move_words_avx512(bytes: &mut [u8], by: usize) -> u64 {
-    let len = bytes.len() - by;
-    let (to, from) = (bytes.as_mut_ptr(), bytes[by..].as_ptr());
+    let len = bytes.len().saturating_sub(by);
+    let to = bytes.as_mut_ptr();
     let mut lanes = Lanes::new();
     let mut at = 0;
-    // SAFETY: what is read ends at `len` behind `from` at the latest, which is the end of `bytes`,
-    // and what is written ends where it does in front of that. Nothing is overwritten before it was
-    // read: what is written ends no later than what was read last.
+    // SAFETY: what is read lies in the last `len` bytes, which are `by` behind the front, and what
+    // is written in the first. Nothing is overwritten before it was read: what is written ends no
+    // later than what was read last. Both pointers come from one, so that neither claims to be alone.
     unsafe {
+        let from = to.add(by.min(bytes.len())).cast_const();
         while at + 128 <= len {
             let first = _mm512_loadu_si512(from.add(at).cast());
             let second = _mm512_loadu_si512(from.add(at + 64).cast());
